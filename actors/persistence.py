@@ -15,8 +15,6 @@ from .base.thread_pool import Pool
 from .core.activity.distribution import Distribution
 from .core.activity.failure_tallies import FailureTallies
 from .core.activity.measures import DiskMeasures
-from .core.activity.reports import Row, history, usage
-from .core.activity.spans import Resolution
 from .core.messages import (
     AddAudit,
     AddFile,
@@ -73,7 +71,6 @@ from .core.messages import (
 from .core.messages.command import Reply
 from .core.messages.persistence import Calls
 from .core.messages.replies import CallSpec, StoredTask
-from .core.model.deliveries import StoredDelivery
 from .core.model.errors import Conflict, OutcomeUnknown, QueueError, Unavailable
 from .core.model.files import StoredFile
 from .core.model.orders import (
@@ -91,14 +88,12 @@ from .core.model.stats import StoreSnapshot
 from .core.model.tasks import Batch, BatchSubmitted, Record, Status
 from .core.plan.settle import utc
 from .core.webhooks.rules import DeliveryRules
-from .failure_counts import FailureCounts
 from .files.free_space import why_unwritten
-from .store.batches import lines_of, live_tasks_of, no_batch
+from .reading.failure_counts import FailureCounts
+from .reading.reads import reading
 from .store.commit_group import CommitGroup, HiddenTasks, SealedBatch, TaskWrite
-from .store.delivery_store import no_delivery
-from .store.expiry import find_expired
 from .store.file_store import no_file
-from .store.page_reader import failures_of, scan
+from .store.page_reader import failures_of
 from .store.task_store import TaskStore, no_task
 
 T = TypeVar("T")
@@ -175,29 +170,15 @@ class Persistence(Actor):
             case StoreSlice():
                 self.store_slice(message)
             case GetBatch(batch_id):
-                return self.once_synced(message, self.batch(batch_id))
+                return self.once_synced(message, self.store.batches.one(batch_id))
             case FindBatch():
                 return self.find_batch(message)
-            case ListBatches(limit, tenant):
-                if tenant is None:
-                    return self.once_synced(message, self.store.batches.newest(limit))
-                self.aside(self.store.batches.newest_of(tenant, limit), self.later(message))
-            case ListJobs():
-                self.aside(self.store.batches.jobs(message), self.later(message))
             case AwaitBatch(batch_id):
                 return self.await_batch(message, batch_id)
-            case ReadLines(batch_id, after):
-                self.aside(lines_of(self.store, batch_id, after), self.later(message))
-            case FindLiveTasks(batch_id, after):
-                self.aside(live_tasks_of(self.store, batch_id, after), self.later(message))
-            case FindForgottenBatches(before):
-                self.aside(self.store.batches.forgotten(before), self.later(message))
             case GetTask():
                 return self.get(message)
             case GetTenants(task_ids):
                 return reply(message, self.tenants_of(task_ids))
-            case ListTasks():
-                self.query(message)
             case CountTasks(tenant):
                 counts = self.store.counts if tenant is None else self.store.counts_of(tenant)
                 return self.once_synced(message, counts.copy())
@@ -220,34 +201,18 @@ class Persistence(Actor):
                 if took_s is not None:
                     self.syncs.add(took_s)
                 self.synced(error)
-            case FindExpired():
-                self.aside(find_expired(self.store, message), self.later(message))
             case AddFile(file):
                 self.add_file(message, file)
             case GetFile(file_id):
-                return self.once_synced(message, self.file(file_id))
-            case ListFiles(limit, after, purpose, ascending, tenant):
-                page = self.store.files.page(limit, after, purpose, ascending, tenant)
-                self.aside(page, self.later(message))
+                return self.once_synced(message, self.store.files.one(file_id))
             case DeleteFile(file_id):
                 self.delete_file(message, file_id)
-            case FindExpiredFiles(now):
-                self.aside(self.store.files.expired(now), self.later(message))
             case AddAudit(note):
                 self.check_writable()
                 self.save((SaveAudit(note),), message, True)
-            case ReadAudit(audit_query):
-                self.aside(self.store.audit.reading(audit_query), self.later(message))
             case AddHistory(parts):
                 if not self.store.read_only:
                     self.store.add_history(parts)
-            case ReadHistory(query):
-                digest = partial(history, query=query)
-                self.read_history(query.resolution, query.first, query.last, digest, message)
-            case ReadUsage(of):
-                self.read_history(
-                    of.resolution, of.first, of.last, partial(usage, query=of), message
-                )
             case TakeSnapshot():
                 self.take_snapshot(message)
             case ListFailures(limit, tenant):
@@ -256,17 +221,30 @@ class Persistence(Actor):
                 self.failures_counted(message)
             case WatchDeliveries(sender):
                 self.sender = sender
-            case FindDueDeliveries(now, receiver):
-                self.aside(self.store.deliveries.due(now, receiver), self.later(message))
             case GetDelivery(delivery_id):
-                return self.once_synced(message, self.delivery(delivery_id))
-            case ListDeliveries(limit, cursor, task_id, status, tenant):
-                deliveries = self.store.deliveries.page(limit, cursor, task_id, status, tenant)
-                self.aside(deliveries, self.later(message))
-            case FindEndedDeliveries(before, keep, limit):
-                self.aside(self.store.deliveries.ended(before, keep, limit), self.later(message))
+                changed = self.gathering.deliveries.get(delivery_id)
+                stored = changed or self.store.deliveries.one(delivery_id)
+                return self.once_synced(message, stored)
             case Scanned(ticket, found, error):
                 self.scanned(ticket, found, error)
+            case (
+                ListTasks()
+                | ListBatches()
+                | ListJobs()
+                | ListFiles()
+                | ListDeliveries()
+                | ReadLines()
+                | ReadAudit()
+                | ReadHistory()
+                | ReadUsage()
+                | FindLiveTasks()
+                | FindForgottenBatches()
+                | FindExpired()
+                | FindExpiredFiles()
+                | FindDueDeliveries()
+                | FindEndedDeliveries()
+            ):
+                self.aside(reading(self.store, message), self.later(message))
             case _:
                 assert_never(message)
         return None
@@ -352,14 +330,8 @@ class Persistence(Actor):
                 return self.answer(message, again, group)
         return reply(message, self.store.batches.found_again(batch_id))
 
-    def batch(self, batch_id: str) -> Batch:
-        batch = self.store.batches.get(batch_id)
-        if batch is None:
-            raise no_batch(batch_id)
-        return batch
-
     def await_batch(self, message: AwaitBatch, batch_id: str) -> Replied | None:
-        batch = self.batch(batch_id)
+        batch = self.store.batches.one(batch_id)
         if batch.is_over:
             return self.once_synced(message, batch)
         self.awaited.setdefault(batch_id, []).append(self.later(message))
@@ -465,23 +437,10 @@ class Persistence(Actor):
 
     def delete_file(self, message: DeleteFile, file_id: str) -> None:
         self.check_writable()
-        file = self.file(file_id)
+        file = self.store.files.one(file_id)
         if file_id in self.gathering.files:  # somebody else was quicker
             raise no_file(file_id)
         self.save((DropFile(file_id), *message.entries()), message, file)
-
-    def file(self, file_id: str) -> StoredFile:
-        file = self.store.files.get(file_id)
-        if file is None:
-            raise no_file(file_id)
-        return file
-
-    def delivery(self, delivery_id: str) -> StoredDelivery:
-        stored = self.gathering.deliveries.get(delivery_id)
-        stored = stored or self.store.deliveries.get(delivery_id)
-        if stored is None:
-            raise no_delivery(delivery_id)
-        return stored
 
     def check_writable(self) -> None:
         if self.store.read_only:
@@ -546,17 +505,6 @@ class Persistence(Actor):
             record = None
         self.pass_on(message.scheduler, Fetched(command, record), self.later(message))
 
-    def read_history(
-        self,
-        resolution: Resolution,
-        first: int,
-        last: int,
-        digest: Callable[[Iterable[Row]], T],
-        command: Command[T],
-    ) -> None:
-        read = self.store.history.reading(resolution, first, last, digest)
-        self.aside(read, self.later(command))
-
     def tenants_of(self, task_ids: Iterable[str]) -> dict[str, str | None]:
         records = {task_id: self.record(task_id) for task_id in task_ids}
         return {task_id: each.tenant for task_id, each in records.items() if each is not None}
@@ -608,13 +556,9 @@ class Persistence(Actor):
         group.answer(self.later(command), answer)
         return None
 
-    def query(self, message: ListTasks) -> None:
-        """Read a page as of now. It includes what is being synced: the answer waits for that."""
-        read = scan(self.store, message.filter, message.reasons)
-        self.aside(read, self.later(message))
-
     def aside(self, read: Callable[[], T | QueueError], promise: Promise[T] | None) -> None:
-        """Read in another thread; the reply comes with `Scanned`."""
+        """Read in another thread, as of now; the reply comes with `Scanned`. What is read includes
+        what is being synced: the answer waits for that."""
         self.tickets = ticket = self.tickets + 1
         me = self.actor_ref
         self.scans[ticket] = (promise, self.in_flight)

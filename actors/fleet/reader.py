@@ -26,11 +26,8 @@ from ..core.messages.persistence import (
 from ..core.messages.reader import Read, ToReader
 from ..core.messages.replies import StoredTask
 from ..core.model.errors import NotFound, QueueError, Unavailable
-from ..store.batches import no_batch
-from ..store.delivery_store import no_delivery
+from ..reading.reads import reading
 from ..store.encoding import decode_record
-from ..store.file_store import no_file
-from ..store.page_reader import scan
 from ..store.postgres.connections import PostgresError
 from ..store.postgres.store import PostgresStore
 from ..store.task_store import TaskStore, no_task
@@ -106,11 +103,11 @@ def _one(store: TaskStore, command: GetTask | GetBatch | GetFile | GetDelivery |
                 raise no_task(task_id)
             return StoredTask(decode_record(record), spec, result)
         case GetBatch(batch_id):
-            return store.batches.get(batch_id) or no_batch(batch_id)
+            return store.batches.one(batch_id)
         case GetFile(file_id):
-            return store.files.get(file_id) or no_file(file_id)
+            return store.files.one(file_id)
         case GetDelivery(delivery_id):
-            return store.deliveries.get(delivery_id) or no_delivery(delivery_id)
+            return store.deliveries.one(delivery_id)
         case GetCron(cron_id):
             return store.cron(cron_id) or NotFound(f"there is no cron {cron_id}", field="id")
         case _:
@@ -133,20 +130,7 @@ def _many(
         case GetTenants(task_ids):
             records = {task_id: store.record(task_id) for task_id in task_ids}
             return {task_id: each.tenant for task_id, each in records.items() if each is not None}
-        case ListTasks(task_filter, reasons):
-            return scan(store, task_filter, reasons)()
-        case ListBatches(limit, tenant):
-            batches = store.batches
-            return batches.newest(limit) if tenant is None else batches.newest_of(tenant, limit)()
-        case ListJobs():
-            return store.batches.jobs(command)()
-        case ListFiles(limit, after, purpose, ascending, tenant):
-            return store.files.page(limit, after, purpose, ascending, tenant)()
-        case ListDeliveries(limit, cursor, task_id, status, tenant):
-            return store.deliveries.page(limit, cursor, task_id, status, tenant)()
-        case ReadAudit(query):
-            return store.audit.reading(query)()
         case ListCrons():
             return store.crons()
         case _:
-            assert_never(command)
+            return reading(store, command)()

@@ -101,17 +101,20 @@ class BatchStore:
         raw = self._families["batches"].get(batch_id.encode())
         return None if raw is None else decode_batch(raw)
 
-    def newest(self, limit: int) -> list[Batch]:
-        rows = self._families["batches"].between(b"", b"g", backwards=True)
-        return [decode_batch(raw) for _, (_, raw) in zip(range(limit), rows, strict=False)]
+    def one(self, batch_id: str) -> Batch:
+        """Raises `NotFound`."""
+        batch = self.get(batch_id)
+        if batch is None:
+            raise NotFound(f"there is no batch {batch_id}", field="id")
+        return batch
 
-    def newest_of(self, tenant: str, limit: int) -> Callable[[], list[Batch]]:
-        """Return a function that reads the newest batches of a tenant, in any thread."""
+    def newest(self, limit: int, tenant: str | None) -> Callable[[], list[Batch]]:
+        """Return a function that reads the newest batches, of a tenant or of all, in any thread."""
         rows = self._families["batches"].snapshot().between(b"", b"g", backwards=True)
 
         def read() -> list[Batch]:
             batches = (decode_batch(raw) for _, raw in rows)
-            return list(islice((b for b in batches if b.tenant == tenant), limit))
+            return list(islice((b for b in batches if tenant in (None, b.tenant)), limit))
 
         return read
 
@@ -179,10 +182,6 @@ class BatchStore:
 
     def forget(self, batch: Changes, batch_id: str) -> None:
         batch.delete(LOADING + batch_id.encode(), self._handles["meta"])
-
-
-def no_batch(batch_id: str) -> NotFound:
-    return NotFound(f"there is no batch {batch_id}", field="id")
 
 
 def _ended(job: BatchJob, before: datetime) -> bool:

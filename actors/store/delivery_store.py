@@ -112,6 +112,13 @@ class DeliveryStore:
     def get(self, delivery_id: str) -> StoredDelivery | None:
         return _get(self._families["meta"], delivery_id)
 
+    def one(self, delivery_id: str) -> StoredDelivery:
+        """Raises `NotFound`."""
+        stored = self.get(delivery_id)
+        if stored is None:
+            raise NotFound(f"there is no delivery {delivery_id}", field="id")
+        return stored
+
     def due(self, now: datetime, after: str) -> Callable[[], DueDeliveries]:
         """Return a function that finds deliveries to make; it may run in any thread.
 
@@ -205,10 +212,6 @@ class DeliveryStore:
             return tuple(found)
 
         return find
-
-
-def no_delivery(delivery_id: str) -> NotFound:
-    return NotFound(f"there is no delivery {delivery_id}", field="id")
 
 
 def _get(family: Family, delivery_id: str) -> StoredDelivery | None:

@@ -30,6 +30,13 @@ class FileStore:
         raw = self._families["files"].get(file_id.encode())
         return None if raw is None else decode_file(raw)
 
+    def one(self, file_id: str) -> StoredFile:
+        """Raises `NotFound`."""
+        file = self.get(file_id)
+        if file is None:
+            raise no_file(file_id)
+        return file
+
     def page(
         self, limit: int, after: str, purpose: str, ascending: bool, tenant: str | None = None
     ) -> Callable[[], FilePage]:

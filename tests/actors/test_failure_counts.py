@@ -4,7 +4,7 @@ import pytest
 
 from ollama_queue.actors.core.activity.failure_tallies import tallied
 from ollama_queue.actors.core.model.tasks import Record, Status
-from ollama_queue.actors.failure_counts import FailureCounts
+from ollama_queue.actors.reading.failure_counts import FailureCounts
 from ollama_queue.actors.store import page_reader
 from ollama_queue.actors.store.commit_group import CommitGroup, TaskWrite
 from ollama_queue.actors.store.page_reader import failures_of

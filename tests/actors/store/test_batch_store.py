@@ -103,7 +103,7 @@ def test_a_sealed_batch_is_recovered_whole(kept: KeptStore) -> None:
 
     assert [entry.id for entry in recovered.waiting] == [r.id for r in records(1, 2, 3, 4)]
     assert [(key, keyed.task_id) for key, keyed in recovered.keys] == [(KEY, BATCH.id)]
-    assert again.batches.newest(10) == [BATCH]
+    assert again.batches.newest(10, None)() == [BATCH]
     again.close()
 
 

@@ -152,7 +152,7 @@ def test_a_batch_whose_tasks_are_gone_is_gone(kept: KeptStore) -> None:
     assert store.batches.get(BATCH.id) == replace(BATCH, pending=0, **{ENDS[2].value: 1})
     remove(store, two)
 
-    assert (store.batches.get(BATCH.id), store.batches.newest(10)) == (None, [])
+    assert (store.batches.get(BATCH.id), store.batches.newest(10, None)()) == (None, [])
     assert store.batches.task_ids(BATCH.id) == []
     store.close()
 

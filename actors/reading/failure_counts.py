@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from .base.inbox import Promise
-from .core.activity.failure_tallies import FailureTallies
-from .core.activity.failures import FailureGroup
-from .core.model.tasks import Record, Status
-from .store.commit_group import CommitGroup
+from ..base.inbox import Promise
+from ..core.activity.failure_tallies import FailureTallies
+from ..core.activity.failures import FailureGroup
+from ..core.model.tasks import Record, Status
+from ..store.commit_group import CommitGroup
 
 Asker = tuple[Promise[list[FailureGroup]] | None, int, str | None]
 """A promise of groups, of how many, and of which tenant."""
