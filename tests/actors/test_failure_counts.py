@@ -2,13 +2,13 @@
 
 import pytest
 
-from ollama_queue.actors.core.activity.failure_tallies import tallied
 from ollama_queue.actors.core.model.tasks import Record, Status
 from ollama_queue.actors.reading.failure_counts import FailureCounts
 from ollama_queue.actors.store import page_reader
 from ollama_queue.actors.store.commit_group import CommitGroup, TaskWrite
 from ollama_queue.actors.store.page_reader import failures_of
 from ollama_queue.actors.store.task_store import TaskStore
+from tests.actors.core.activity.test_failure_tallies import tallied
 from tests.support.recorders import a_record, at
 from tests.support.stores import KINDS, NewStores
 

@@ -1,8 +1,6 @@
 """The table of native routes: the app registers just these, and each verb has its own."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,13 +33,6 @@ NO_ROUTES = {  # verbs of `QueueAPI` that are no request of their own, and why
     "close": "of this end alone: no request closes a server",
 }
 ids = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[AppHarness]:
-    made = AppHarness(tmp_path)
-    yield made
-    made.close()
 
 
 def test_the_app_registers_the_table_and_nothing_else_of_its_own() -> None:

@@ -37,11 +37,6 @@ class TokenBucket:
             return 0.0
         return (1.0 - self._held) * self._per_s / self._count
 
-    @property
-    def is_full_at(self) -> float:
-        """When it is full again, if nothing is taken: it can be forgotten then."""
-        return self._at + (self._count - self._held) * self._per_s / self._count
-
 
 def next_day(now: float) -> float:
     """When the UTC day after `now` begins."""

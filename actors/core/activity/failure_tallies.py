@@ -1,7 +1,7 @@
 """Counts failed tasks by cause, as tasks fail, are retried and are deleted."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 
 from msgspec import Struct
@@ -90,14 +90,6 @@ class FailureTallies:
         for (owner, _), tally in self._tallies.items():
             if tally.count > 0 and (tenant is None or owner == tenant):
                 yield tally
-
-
-def tallied(records: Iterable[Record], most: int = MOST_CAUSES) -> FailureTallies:
-    """The counts of these tasks, in the order in which they failed."""
-    tallies = FailureTallies(most)
-    for record in records:
-        tallies.moved(None, record)
-    return tallies
 
 
 def _shown(tallies: list[FailureTally]) -> FailureGroup:

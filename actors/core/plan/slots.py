@@ -73,11 +73,6 @@ class Slots:
         return len(self._free) + sum(map(len, self._others.values()))
 
     @property
-    def free_of_others(self) -> dict[str, int]:
-        """The free slots of other servers, by server."""
-        return {server: len(free) for server, free in self._others.items()}
-
-    @property
     def own(self) -> Iterator[Running]:
         """The calls that this server makes itself."""
         return (running for running in self if running.server is None)

@@ -42,13 +42,3 @@ def target_fault(url: str) -> str | None:
     if "@" in parts.netloc or parts.fragment:
         return "a URL without user name, password and fragment"
     return None
-
-
-def literal_address(url: str) -> str | None:
-    """The address in a URL that has one in place of a name."""
-    host = urlsplit(url).hostname or ""
-    try:
-        ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
-    return host

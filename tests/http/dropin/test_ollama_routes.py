@@ -1,8 +1,6 @@
 """Ollama's routes, request by request: headers, errors in Ollama's form, who may ask."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,13 +21,6 @@ POSTS = {
     "/api/show": {"model": "smollm2"},
     "/api/pull": {"model": "smollm2"},
 }
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[AppHarness]:
-    made = AppHarness(tmp_path)
-    yield made
-    made.close()
 
 
 def words(response: httpx.Response) -> tuple[int, str]:

@@ -1,7 +1,5 @@
 """The routes of many tasks: what they take, and that they are no ids."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,13 +7,6 @@ import pytest
 from tests.support.harness.app import AppHarness, error
 
 NOBODY = "0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60"
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[AppHarness]:
-    made = AppHarness(tmp_path)
-    yield made
-    made.close()
 
 
 def test_many_are_changed_in_one_request(house: AppHarness) -> None:

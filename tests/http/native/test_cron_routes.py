@@ -1,8 +1,6 @@
 """The routes of crons, as any HTTP client sees them."""
 
-from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,13 +29,6 @@ FIELDS = [
     "metadata",
     "tenant",
 ]
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[AppHarness]:
-    made = AppHarness(tmp_path)
-    yield made
-    made.close()
 
 
 def added(house: AppHarness, **fields: Any) -> str:

@@ -3,7 +3,6 @@
 import json
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,13 +38,6 @@ class Library:
 
     def get_queue_stats(self) -> QueueStats:
         return self.queue.get_queue_stats()  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[AppHarness]:
-    made = AppHarness(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """`/metrics` and `/readyz`: what they say, and whom they tell nothing."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,6 @@ from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.http.native.metrics import page
 from tests.support.fakes.model_server import Answer
 from tests.support.harness.app import AppHarness, client, error
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[AppHarness]:
-    made = AppHarness(tmp_path)
-    yield made
-    made.close()
 
 
 def samples(text: str) -> list[Sample]:

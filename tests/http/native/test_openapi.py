@@ -2,8 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,13 +20,6 @@ DOCUMENT: dict[str, Any] = json.loads(bytes(openapi.document()))
 SCHEMAS = DOCUMENT["components"]["schemas"]
 CRON = {"name": "n", "cron_expr": "@daily", "task_template": TASK}
 NOBODY = "0199c2a4-7d3e-7b11-8f00-5a2e9d1c4b60"
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[AppHarness]:
-    made = AppHarness(tmp_path)
-    yield made
-    made.close()
 
 
 def matches(value: Any, schema: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 import json
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +14,6 @@ from tests.support.harness.app import AppHarness, error
 
 NOBODY = "01a20000-0000-7000-8000-000000000000"
 DEAD_QUEUE_ORDER: Any = "no message at all"
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[AppHarness]:
-    made = AppHarness(tmp_path)
-    yield made
-    made.close()
 
 
 class Frames:

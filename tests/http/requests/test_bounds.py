@@ -1,7 +1,6 @@
 """The bounds of what users write, at each door, and how little lists and events carry."""
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,6 @@ LONG = "x" * 257
 TASK = {"type": "generate", "model": "m", "prompt": "p"}
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 CRON = {"name": "n", "cron_expr": "0 9 * * *", "task_template": TASK}
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[AppHarness]:
-    made = AppHarness(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """The HTTP door: what it takes, and with which status it answers."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 from wsgiref.util import setup_testing_defaults
@@ -12,13 +10,6 @@ import pytest
 
 from ollama_queue.http.serving.app import create_app
 from tests.support.harness.app import MAX_BODY, TASK, AppHarness, error
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[AppHarness]:
-    made = AppHarness(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import logging
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,13 +23,6 @@ from ollama_queue.http import wire
 from ollama_queue.http.serving.guard import Guard
 from tests.support.fakes.model_server import Answer
 from tests.support.harness.app import AppHarness, client, error
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[AppHarness]:
-    made = AppHarness(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture

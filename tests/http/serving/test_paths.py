@@ -1,18 +1,8 @@
 """Addresses as clients put them together, with slashes too many; and how a wrong one is told."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.support.harness.app import TASK, AppHarness
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[AppHarness]:
-    made = AppHarness(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import contextlib
 import socket
-import threading
-from typing import Self
+
+from tests.support.fakes.listener import Listener
 
 _FACTS = {b"tags": b'{"models": [{"name": "m"}]}', b"models": b'{"data": [{"id": "m"}]}'}
 
@@ -13,28 +13,12 @@ def sized(body: bytes, *headers: bytes) -> bytes:
     return b"\r\n".join((b"HTTP/1.1 200 OK", length, *headers, b"", body))
 
 
-class Flood:
+class Flood(Listener):
     """Listens on a free port, has the model `m`, and answers each POST with `answer`."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.answer = b""
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):

@@ -1,10 +1,11 @@
 """A model server and a client that violate HTTP, byte by byte."""
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from socket import SHUT_RDWR, create_connection, create_server, socket
-from typing import Any, Self
+from socket import create_connection, socket
+from typing import Any
+
+from tests.support.fakes.listener import Listener
 
 FACTS = {
     b"/api/version": b'{"version":"1"}',
@@ -18,31 +19,12 @@ UPGRADE = (
 )
 
 
-class HostileModel:
+class HostileModel(Listener):
     """Answers probes correctly, and calls with the bytes of `answer`, or as that function does."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.answer: bytes | Callable[[socket], Any] = b""
-        self._listener = create_server(("127.0.0.1", 0))
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket) -> None:
         with connection, contextlib.suppress(OSError, ValueError):

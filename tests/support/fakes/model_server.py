@@ -113,12 +113,6 @@ class FakeOllama:
             self._wait(lambda: len(self.calls) >= count, timeout, f"{count} calls")
             return list(self.calls)
 
-    def wait_for_changes(self, count: int, timeout: float = 5) -> list[Change]:
-        """Wait for at least `count` requests that change models, and return them."""
-        with self._changed:
-            self._wait(lambda: len(self.changes) >= count, timeout, f"{count} changes")
-            return list(self.changes)
-
     def wait_for_disconnect(self, timeout: float = 5, count: int = 1) -> None:
         """Wait until `count` clients in total have disconnected during a call."""
         with self._changed:

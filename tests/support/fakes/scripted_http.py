@@ -7,7 +7,9 @@ import termios
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO, Self
+from typing import BinaryIO
+
+from tests.support.fakes.listener import Listener
 
 _CLOSED = 7  # TCP's state, as the first byte of TCP_INFO gives it
 
@@ -27,40 +29,20 @@ class Turn:
     closes: bool = False
 
 
-class Player:
+class Player(Listener):
     """Plays `turns[id]` for each `POST /id`, on any connection."""
 
     def __init__(self, turns: Mapping[int, Turn]) -> None:
+        super().__init__()
         self._turns = turns
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._changed = threading.Condition()
-        self.connections = 0
         self._busy = 0  # turns in progress
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
 
     def wait_until_played(self) -> None:
         """Wait until all turns in progress are sent and have arrived."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._busy == 0, 10):
                 raise TimeoutError("a turn was not played to its end")
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):

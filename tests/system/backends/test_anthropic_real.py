@@ -5,7 +5,6 @@ Their model is nonsense-grade: shapes, counts and order are looked at, never wha
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import anthropic as official
@@ -13,7 +12,6 @@ import pytest
 
 from ollama_queue import Client
 from tests.support.anthropic_messages import assembled
-from tests.support.servers.queue_server import QueueServer
 from tests.support.servers.real_models import Server, is_cancelled_by, kind_of
 
 HELLO: Any = [{"role": "user", "content": [{"type": "text", "text": "Say hello."}]}]
@@ -26,13 +24,6 @@ SCHEMA: Any = {
 USED: Any = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Rome"}}
 RESULT: Any = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "sunny"}
 PATIENCE_S = 60.0
-
-
-@pytest.fixture
-def queue(server: Server, tmp_path: Path) -> Iterator[Client]:
-    process = QueueServer(tmp_path, server.url, workers=1, kind=kind_of(server))
-    with process, process.client() as client:
-        yield client
 
 
 @pytest.fixture

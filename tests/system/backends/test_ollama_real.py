@@ -18,19 +18,11 @@ from tests.support.servers.real_models import (
     OllamaServer,
     Server,
     is_cancelled_by,
-    kind_of,
 )
 
 HELLO = [{"role": "user", "content": "Say hello."}]
 LONG = [{"role": "user", "content": "Count from one to one thousand in words."}]
 PATIENCE_S = 60.0
-
-
-@pytest.fixture
-def queue(server: Server, tmp_path: Path) -> Iterator[Client]:
-    process = QueueServer(tmp_path, server.url, workers=1, kind=kind_of(server))
-    with process, process.client() as client:
-        yield client
 
 
 @pytest.fixture

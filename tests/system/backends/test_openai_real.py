@@ -18,20 +18,12 @@ from tests.support.servers.real_models import (
     OllamaServer,
     Server,
     is_cancelled_by,
-    kind_of,
 )
 
 HELLO: Any = [{"role": "user", "content": "Say hello."}]
 LONG: Any = [{"role": "user", "content": "Count from one to one thousand in words."}]
 PARIS: Any = [{"role": "user", "content": "Describe Paris as a JSON object."}]
 PATIENCE_S = 60.0
-
-
-@pytest.fixture
-def queue(server: Server, tmp_path: Path) -> Iterator[Client]:
-    process = QueueServer(tmp_path, server.url, workers=1, kind=kind_of(server))
-    with process, process.client() as client:
-        yield client
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
 """The counts of failures are those of the failed tasks, whatever happens to them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ollama_queue.actors.core.activity.failure_tallies import FailureTallies, tallied
+from ollama_queue.actors.core.activity.failure_tallies import MOST_CAUSES, FailureTallies
 from ollama_queue.actors.core.activity.failures import OTHER, FailureGroup
 from ollama_queue.actors.core.model.tasks import Record, Status
 from tests.support.recorders import a_record, at, task_id
@@ -17,6 +18,14 @@ ERRORS = [f"{word} failed" for word in ("alpha", "beta", "gamma", "delta")]
 def failed(number: int, error: str, tenant: str | None = None, **facts: Any) -> Record:
     facts = {"completed_at": at(number), **facts}
     return a_record(number, status=Status.FAILED, error=error, tenant=tenant, **facts)
+
+
+def tallied(records: Iterable[Record], most: int = MOST_CAUSES) -> FailureTallies:
+    """The counts of these tasks, in the order in which they failed."""
+    tallies = FailureTallies(most)
+    for record in records:
+        tallies.moved(None, record)
+    return tallies
 
 
 def counted(groups: list[FailureGroup]) -> dict[str, int]:

@@ -228,9 +228,9 @@ class OtherServers(RuleBasedStateMachine):
         (gate,) = self.plan.gates
         assert gate.running == len(self.plan.slots)
         assert self.plan.slots.free >= 0
-        for server, free in self.plan.slots.free_of_others.items():
+        for server, free in self.plan.slots._others.items():
             busy = sum(call.server == server for call in self.rows.values())
-            assert free == max(self.servers[server] - busy, 0)
+            assert len(free) == max(self.servers[server] - busy, 0)
 
 
 def _result_of(steps: Any) -> list[Order]:
