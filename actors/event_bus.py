@@ -46,7 +46,7 @@ T = TypeVar("T")
 ALL_LOGS_BYTES = 64 << 20  # kept of all replies together
 TOGETHER = 100  # events delivered at once
 KEEP_S = 60.0  # how long a log outlives its task's end
-SAVE_S = 60.0  # how long a count may be in memory only
+SAVE_S = 10.0  # how long a count may be in memory only
 
 
 class Stream(Struct):

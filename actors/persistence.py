@@ -213,6 +213,7 @@ class Persistence(Actor):
             case AddHistory(parts):
                 if not self.store.read_only:
                     self.store.add_history(parts)
+                    self.sync_aside(lambda: None)
             case TakeSnapshot():
                 self.take_snapshot(message)
             case ListFailures(limit, tenant):

@@ -21,7 +21,7 @@ _decode = msgspec.msgpack.Decoder(list[KindTally]).decode
 class HistoryStore:
     """The rows of history, by resolution and the number of the period since 1970.
 
-    They are written without an fsync of their own: the next commit's makes them durable.
+    The next sync makes durable what was added.
     """
 
     def __init__(self, families: dict[str, Family], handles: dict[str, Any]) -> None:

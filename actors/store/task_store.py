@@ -262,7 +262,7 @@ class TaskStore(ABC):
         self._commit(batch)
 
     def add_history(self, parts: Iterable[MinuteTallies]) -> None:
-        """Add counts to the rows of history, without making them durable."""
+        """Add counts to the rows of history; the next sync makes them durable."""
         batch = self._changes()
         self.history.add(batch, parts)
         self._commit(batch)

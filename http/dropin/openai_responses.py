@@ -74,7 +74,7 @@ def add_response_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
 
     one = f"{wire.RESPONSES}/<response_id>"
     app.post(wire.RESPONSES, callback=create, role=Role.USER)
-    app.get(one, callback=get, role=Role.READER)
+    app.get(one, callback=get, role=Role.READER, anywhere=True)
     app.route(one, "DELETE", delete, role=Role.USER)
     app.post(f"{one}/cancel", callback=cancel, role=Role.USER)
     app.get(f"{one}/input_items", callback=input_items, role=Role.READER, anywhere=True)
@@ -166,6 +166,7 @@ def _followed(queue: DropinQueue, task: Task, after: int | None) -> EventStream:
     is_queued = view.is_background or _has_waited(task)
     numbers = NumberedEvents(view, after, is_queued=is_queued)
     stream = queue.follow_task(task.id, after=numbers.position, heartbeat=sse.HEARTBEAT_S)
+    stream.begin()
     return EventStream(_frames(queue, task.id, stream, numbers), stream.close)
 
 

@@ -78,7 +78,7 @@ def test_all_that_is_stored_is_shown_while_the_leader_is_stopped(steady: Servers
     house = FleetHouse(steady)
     mine = Belongings(house)
     ended(house, mine)
-    # The pieces of a reply that has just ended are the leader's.
+    # Which server has the pieces of a reply is known while somebody leads.
     paths = [path for path in paths_of(mine) if not path.endswith("/stream")]
     paths += ["/api/tasks?limit=2", "/api/tasks?status=completed&sort=ended&include=result"]
 
@@ -130,6 +130,30 @@ def test_what_was_acknowledged_anywhere_is_read_everywhere(fleet: ServersOfQueue
 
     assert failures == []
     assert [door.list_page({"status": ["completed"]}).total for door in doors] == [0, 0, 0]
+
+
+def test_what_history_has_told_outlives_the_leader(fleet: ServersOfQueue) -> None:
+    leader, follower = fleet.leader(), fleet.followers()[0]
+
+    def counted() -> tuple[int, int]:
+        with fleet.ready(follower) as client:
+            completed = sum(period.completed for period in client.get_history())
+            return client.get_usage().rows[0].completed, completed
+
+    def is_stored() -> bool:
+        with fleet.connection() as connection:
+            query = b"SELECT 1 FROM meta WHERE encode(key, 'escape') LIKE 'history:day:%'"
+            return connection.execute(query).fetchone() is not None
+
+    with follower.client() as client:
+        client.wait(client.submit_task(generate("m", "hi")), timeout=30)
+    before = counted()
+    fleet.until(is_stored)  # though nothing else happens
+
+    leader.kill()
+    fleet.until(lambda: fleet.leader() is not leader)
+
+    assert (before, counted()) == ((1, 1), (1, 1))
 
 
 def test_what_the_plan_knows_is_shown_by_each_server(

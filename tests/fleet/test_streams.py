@@ -251,3 +251,24 @@ def test_what_a_failed_task_has_said_is_the_same_everywhere(
 
     assert [reader.seen for reader in readers] == [readers[0].seen] * 3
     assert readers[0].seen[-1][2]["status"] == "failed"
+
+
+def test_a_response_in_the_background_is_followed_at_each_server(
+    fleet: ServersOfQueue, gate: threading.Event
+) -> None:
+    request = {"model": "m", "input": "hi", "background": True}
+    answer = httpx.post(f"{fleet.leader().base_url}/v1/responses", json=request, timeout=30)
+    path = f"/v1/responses/{answer.json()['id']}?stream=true"
+    gate.set()
+
+    def events(server: ServerOfFleet) -> list[Any]:
+        text = httpx.get(f"{server.base_url}{path}", timeout=PATIENCE_S).text
+        lines = (line for line in text.splitlines() if line.startswith("data: "))
+        return [json.loads(line.removeprefix("data: ")) for line in lines]
+
+    one, *others = map(events, fleet.servers)
+
+    said = [event["delta"] for event in one if event["type"] == "response.output_text.delta"]
+    assert said == WORDS
+    assert one[-1]["type"] == "response.completed"
+    assert others == [one, one]

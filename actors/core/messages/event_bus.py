@@ -104,7 +104,7 @@ class Unsubscribe(Command[bool], frozen=True):
 
 
 class SaveHistory(Struct, frozen=True):
-    """From now on, send what is counted to `persistence`, each minute and before it is read."""
+    """From now on, send what is counted to `persistence`, soon and before it is read."""
 
     persistence: Any
 

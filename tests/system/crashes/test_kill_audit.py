@@ -73,7 +73,7 @@ def test_a_change_and_its_entry_are_there_or_neither(server: QueueServer) -> Non
     server.stop()
 
 
-def test_history_loses_a_minute_at_most(tmp_path: Path) -> None:
+def test_history_loses_seconds_at_most(tmp_path: Path) -> None:
     with FakeOllama() as model:
         server = QueueServer(tmp_path, model.url)
         server.start()
