@@ -28,9 +28,11 @@ def only_writer(conninfo: str) -> Iterator[Callable[[], PostgresStore]]:
     prepare(conninfo)
     leadership = Leadership(conninfo, Me(str(uuid4()), None, 0, __version__, b""), LONGEST_TTL_S)
     try:
-        epoch, sight = leadership.beat(Question.TRY, None)
+        epoch, sight, refused = leadership.beat(Question.TRY, None)
     except PostgresError as error:
         raise Unavailable(str(error)) from None
+    if refused:
+        raise Unavailable(refused)
     is_over = Event()
 
     def beat() -> None:
