@@ -8,6 +8,7 @@ import msgspec
 
 from ..actors.core.model.task_filter import TaskFilter, TaskPage
 from ..actors.core.model.tasks import Task
+from .wire import Json
 
 TOTAL = "X-Total-Count"
 
@@ -43,3 +44,9 @@ def page_of(tasks: list[Task], headers: Mapping[str, str]) -> TaskPage:
     query = parse_qs(urlsplit(link[1]).query) if link else {}
     total = headers.get(TOTAL)
     return TaskPage(tasks, query.get("cursor", [None])[0], int(total) if total else None)
+
+
+def page_of_ids(data: list[Json], has_more: bool) -> Json:
+    """A page as OpenAI and Anthropic have it, which names the ids of its ends."""
+    first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
+    return {"data": data, "first_id": first, "last_id": last, "has_more": has_more}

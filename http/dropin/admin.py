@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from ...actors.core.model import limits
 from ...actors.core.model.errors import (
     Forbidden,
     Invalid,
@@ -21,6 +20,7 @@ from ..requests import reading
 from ..requests.exchange import Content, Routes, current
 from ..requests.streaming import StreamingResponse, on_disconnect
 from ..wire import Json
+from . import models
 from .admin_progress import SUCCESS
 from .forwarding import ForwardedToMany
 from .queue_protocol import DropinQueue
@@ -29,7 +29,6 @@ from .queued_call import BACKEND
 MOST_BLOB = 1 << 40  # bytes, which no model has
 TAG = "tag:"
 _DIGEST = re.compile(r"sha256[:-][0-9a-fA-F]{64}")
-_MODEL_FIELDS = {"/api/copy": ("source", "destination")}
 _DONE = {"status": SUCCESS}
 
 
@@ -42,12 +41,12 @@ def add_admin_routes(app: Routes, queue: DropinQueue, max_body: int, *, is_on: b
 
     def streaming(path: str) -> Any:
         body = reading.json_object(max_body)
-        model = _models(path, body)[0]
+        model = _model(path, body)
         return _streamed(queue, path, body, _reached(queue, path, model))
 
     def changing(path: str, method: str) -> Any:
         body = reading.json_object(max_body)
-        model = _models(path, body)[0]
+        model = _model(path, body)
         return _changed(queue, path, method, body, _reached(queue, path, model))
 
     for path in (wire.PULL, wire.PUSH, wire.CREATE):
@@ -76,9 +75,7 @@ def _streamed(queue: DropinQueue, path: str, body: Json, names: tuple[str, ...])
 
     The servers are always asked to stream: no byte would come before the end of a long download.
     """
-    streams = body.get("stream")
-    if streams is not None and not isinstance(streams, bool):
-        raise Invalid("stream must be true or false", field="stream")
+    streams = reading.streams(body, default=True)
     calls = ForwardedToMany(queue, names, "POST", path, reports=True)
     forget = on_disconnect(calls.leave)
 
@@ -98,7 +95,7 @@ def _streamed(queue: DropinQueue, path: str, body: Json, names: tuple[str, ...])
         calls.begin(wire.encode({**body, "stream": True}))
         parts = lines()
         first = next(parts)
-        if streams is False:
+        if not streams:
             for _ in parts:
                 pass
             close()
@@ -166,16 +163,13 @@ def _probe(queue: DropinQueue, names: tuple[str, ...]) -> None:
         queue.probe_backends(names)
 
 
-def _models(path: str, body: Json) -> list[str]:
-    """The models that a request names. Raises `Invalid`."""
-    models: list[str] = []
-    for field in _MODEL_FIELDS.get(path, ("model",)):
-        model = body.get(field) or (body.get("name") if field == "model" else "")
-        if not isinstance(model, str) or not model.strip():
-            raise Invalid(f"{field} is required: name a model, such as qwen3", field=field)
-        limits.check_text(model, field)
-        models.append(model)
-    return models
+def _model(path: str, body: Json) -> str:
+    """The model that a request is about. Raises `Invalid`."""
+    if path != wire.COPY:
+        return models.model_in(body, "model", "name")
+    source = models.model_in(body, "source")
+    models.model_in(body, "destination")
+    return source
 
 
 # --- servers ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from ...actors.core.anthropic.replies import message_of, request_id
 from ...actors.core.anthropic.requests import prompt_of, task_fields, tenant_of
 from ...actors.core.intake.submission import new_task
 from ...actors.core.model.access_keys import Role
-from ...actors.core.model.errors import Invalid, QueueError
+from ...actors.core.model.errors import QueueError
 from ...actors.core.model.tasks import NewTask, Priority, Task
 from .. import sse, wire
 from ..requests import reading
@@ -29,7 +29,7 @@ def add_anthropic_routes(app: Routes, queue: DropinQueue, max_body: int) -> None
 
     def message() -> Any:
         body = reading.json_object(max_body)
-        streams, new = _streams(body), _task(body)
+        streams, new = reading.streams(body, default=False), _task(body)
         events = AnthropicStreamFormat(new)
         queued = QueuedCall(queue, new, events)
         events.call = queued
@@ -93,13 +93,6 @@ def encode_failure(status: int, message: str) -> bytes:
 
 def _event(event: Json) -> bytes:
     return sse.frame(event["type"], event)
-
-
-def _streams(body: Json) -> bool:
-    stream = body.get("stream")
-    if stream is not None and not isinstance(stream, bool):
-        raise Invalid("stream must be true or false", field="stream")
-    return stream is True
 
 
 def _task(body: Json) -> NewTask:

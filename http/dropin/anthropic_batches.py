@@ -16,6 +16,7 @@ from ...actors.core.model.tasks import Batch, BatchJob, Priority
 from ...actors.core.text.json_items import in_list
 from ...actors.files.text_encoding import as_utf8
 from .. import wire
+from ..pagination import page_of_ids
 from ..requests import reading
 from ..requests.exchange import Routes
 from ..requests.streaming import StreamingResponse
@@ -81,9 +82,7 @@ def add_anthropic_batch_routes(
             before, after = (place, "") if older else ("", place)
             found = queue.list_jobs(limit + 1, before, wire.MESSAGES, after)
         batches = found[-limit:] if newer else found[:limit]
-        data, has_more = [shown(batch) for batch in batches], len(found) > limit
-        ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
-        return {"data": data, "has_more": has_more, "first_id": None, "last_id": None, **ends}
+        return page_of_ids([shown(batch) for batch in batches], len(found) > limit)
 
     def find(batch_id: str) -> tuple[Batch, BatchJob]:
         with named(batch_id, "id") as plain:

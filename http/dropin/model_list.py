@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from ...actors.core.model.errors import unknown_model
 from ...actors.core.model.model_names import model_name
 from .. import wire
+from ..pagination import page_of_ids
 from ..requests.exchange import current
 from ..wire import Json
 from . import models
@@ -18,8 +19,7 @@ def every(queue: DropinQueue) -> Json:
     listed = [form(each) for each in models.tags(queue)["models"]]
     if form is _for_openai:
         return {"object": "list", "data": listed}
-    ends = {"first_id": listed[0]["id"], "last_id": listed[-1]["id"]} if listed else {}
-    return {"data": listed, "has_more": False, "first_id": None, "last_id": None, **ends}
+    return page_of_ids(listed, has_more=False)
 
 
 def one(queue: DropinQueue, model: str) -> Json:

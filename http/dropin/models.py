@@ -129,7 +129,7 @@ def find(queue: DropinQueue, model: str) -> list[BackendState]:
 
 def show(queue: DropinQueue, body: Json) -> Any:
     """The reply to `/api/show` of an Ollama that has the model."""
-    model = model_in({"model": body.get("model") or body.get("name")})
+    model = model_in(body, "model", "name")
     having = find(queue, model)
     if not any(each.type == "ollama" for each in having):
         return _shown(queue, having, model)
@@ -208,12 +208,13 @@ def load(queue: DropinQueue, path: str, body: Json) -> Any:
     raise _refused(model, reply)
 
 
-def model_in(body: Json) -> str:
-    """The model that a request names. Raises `Invalid` if missing or malformed."""
-    model = body.get("model")
+def model_in(body: Json, field: str = "model", older: str = "") -> str:
+    """The model that a request names in a field, or in that of `older` clients. Raises `Invalid` if
+    missing or malformed."""
+    model = body.get(field) or body.get(older)
     if not isinstance(model, str) or not model.strip():
-        raise Invalid("model is required: name a model, such as qwen3", field="model")
-    limits.check_text(model, "model")
+        raise Invalid(f"{field} is required: name a model, such as qwen3", field=field)
+    limits.check_text(model, field)
     return model
 
 

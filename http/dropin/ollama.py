@@ -7,7 +7,7 @@ import msgspec
 
 from ...actors.core.intake.submission import new_task
 from ...actors.core.model.access_keys import Role
-from ...actors.core.model.errors import Invalid, QueueError
+from ...actors.core.model.errors import QueueError
 from ...actors.core.model.tasks import NewTask, Priority, Task, TaskType
 from .. import wire
 from ..requests import reading
@@ -39,7 +39,7 @@ def add_ollama_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
         body = reading.json_object(max_body)
         if not body.get(_ASKED[path]):
             return models.load(queue, path, body)
-        streams = _KINDS[path] is not TaskType.EMBED and _streams(body)
+        streams = _KINDS[path] is not TaskType.EMBED and reading.streams(body, default=True)
         queued = QueuedCall(queue, _task(path, body), OllamaStreamFormat())
         if streams:
             return queued.streamed()
@@ -95,14 +95,6 @@ class OllamaStreamFormat:
 
     def failed(self, error: QueueError) -> bytes:
         return encode_error(error) + b"\n"
-
-
-def _streams(body: Json) -> bool:
-    """Whether to stream: the default, as in Ollama."""
-    stream = body.get("stream")
-    if stream is not None and not isinstance(stream, bool):
-        raise Invalid("stream must be true or false", field="stream")
-    return stream is not False
 
 
 def _task(path: str, body: Json) -> NewTask:

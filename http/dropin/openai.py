@@ -39,7 +39,9 @@ def add_openai_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
         queued = QueuedCall(queue, _task(ENDPOINTS[path], body), events)
         if has_vectors:
             return events.tiered(_FIELDS.decode(queued.raw()))
-        return queued.streamed() if streams(body) else events.tiered(queued.whole())
+        if reading.streams(body, default=False):
+            return queued.streamed()
+        return events.tiered(queued.whole())
 
     for path in ENDPOINTS:
         app.post(path, callback=lambda path=path: replying(path), role=Role.USER)
@@ -132,14 +134,6 @@ def _body_of(error: QueueError) -> Json:
 
 def _event(data: Json) -> bytes:
     return b"data: %s\n\n" % wire.encode(data)
-
-
-def streams(body: Json) -> bool:
-    """Whether a request asks for a stream. Raises `Invalid`."""
-    stream = body.get("stream")
-    if stream is not None and not isinstance(stream, bool):
-        raise Invalid("stream must be true or false", field="stream")
-    return stream is True
 
 
 def level_of(body: Json, default: Priority) -> Priority:

@@ -9,6 +9,7 @@ from ...actors.core.model.errors import Invalid
 from ...actors.core.model.files import PURPOSES, StoredFile
 from ...actors.embedded.files import NewFile
 from .. import wire
+from ..pagination import page_of_ids
 from ..requests import reading
 from ..requests.exchange import Routes, current
 from ..requests.form import FormPart, read_form
@@ -67,15 +68,7 @@ def add_file_routes(app: Routes, queue: DropinQueue, max_file: int) -> None:
 
 def page_of(data: list[Json], has_more: bool) -> Json:
     """A page of a list, as OpenAI has it."""
-    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
-    return {
-        "object": "list",
-        "data": data,
-        "first_id": None,
-        "last_id": None,
-        **ends,
-        "has_more": has_more,
-    }
+    return {"object": "list", **page_of_ids(data, has_more)}
 
 
 def shown(file: StoredFile) -> Json:

@@ -39,7 +39,7 @@ def add_response_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
 
     def create() -> Any:
         body = reading.json_object(max_body)
-        streams, new = openai.streams(body), _task(body)
+        streams, new = reading.streams(body, default=False), _task(body)
         if new.payload.get("background"):
             return _in_background(queue, new, streams)
         events = ResponseStreamFormat(queue, new)

@@ -34,6 +34,14 @@ def decode(raw: bytes, what: str, field: str, yield_control: YieldControl) -> An
     return value
 
 
+def streams(body: dict[str, Any], *, default: bool) -> bool:
+    """Whether a request of a drop-in API asks for a stream. Raises `Invalid`."""
+    stream = body.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise Invalid("stream must be true or false", field="stream")
+    return default if stream is None else stream
+
+
 def json_object(limit: int) -> dict[str, Any]:
     """The request's JSON object. Raises as `body` does."""
     value = body(limit)
