@@ -1,7 +1,7 @@
 // Buttons, fields, labels and messages that all views use.
 
 import { h } from "../lib/dom.js";
-import { localDateTime, localTime, priorityName, utcTime } from "../lib/format.js";
+import { localDateTime, localTime, priorityName, priorityText, utcTime } from "../lib/format.js";
 import { icon } from "../lib/icons.js";
 import { canonicalModel } from "../lib/model_names.js";
 import { state } from "../state/store.js";
@@ -49,16 +49,12 @@ export const timeLabel = (text, isFull = false) =>
     : h("span", { class: "quiet" }, "–");
 
 export const priorityLabel = (value) =>
-  h(
-    "span",
-    { class: `level level-${priorityName(value)}` },
-    `${value} ${priorityName(value) === String(value) ? "" : priorityName(value)}`.trim(),
-  );
+  h("span", { class: `level level-${priorityName(value)}` }, priorityText(value));
 
 /** Choices of a priority, the highest first. */
 export const PRIORITY_CHOICES = Array.from({ length: 15 }, (_, index) => {
   const value = 15 - index;
-  return [value, priorityName(value) === String(value) ? value : `${value} ${priorityName(value)}`];
+  return [value, priorityText(value)];
 });
 
 /** A button with text, and an icon before it. `variant`: primary, danger, plain, or nothing. */

@@ -79,6 +79,9 @@ const NAMES = { 1: "low", 5: "normal", 10: "high", 15: "critical" };
 
 export const priorityName = (level) => NAMES[level] ?? String(level);
 
+/** "5 normal", or the number of a level without a name. */
+export const priorityText = (level) => (NAMES[level] ? `${level} ${NAMES[level]}` : String(level));
+
 export const plural = (count, word) =>
   `${number(count)} ${word}${count === 1 ? "" : word.endsWith("ch") ? "es" : "s"}`;
 

@@ -1,5 +1,6 @@
 // The HTTP API: a function for each verb that the page uses. Error responses are thrown as ApiError.
 
+import { saveBlob } from "../lib/save_blob.js";
 import { stampEstimate } from "./task_times.js";
 
 const KEY = "ollama-queue-key"; // in sessionStorage: for this tab only
@@ -191,11 +192,7 @@ export const needsKeyForFiles = () => Boolean(apiKey());
 export async function saveFile(id) {
   const response = await sendRequest("GET", pathOf("/v1/files", id, "content"));
   const named = /filename\*=UTF-8''([^;]+)/.exec(response.headers.get("Content-Disposition") ?? "");
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(await response.blob());
-  link.download = named ? decodeURIComponent(named[1]) : id;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  saveBlob(await response.blob(), named ? decodeURIComponent(named[1]) : id);
 }
 export const getBatch = (id) => requestJson("GET", pathOf("/api/batches", id));
 

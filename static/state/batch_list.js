@@ -2,6 +2,7 @@
 
 import { plural } from "../lib/format.js";
 import { requestOrder } from "../lib/request_order.js";
+import { saveBlob } from "../lib/save_blob.js";
 import * as api from "../server/api.js";
 import { askToConfirm, runBulk, runWithToast } from "./actions.js";
 import { merge, showToast, state, update } from "./store.js";
@@ -155,7 +156,7 @@ export async function downloadResults(batch) {
       setDownload(id, { ...state.batches.downloads[id], done });
       ({ cursor } = page);
     } while (cursor);
-    saveFile(new Blob(pages, { type: "application/x-ndjson" }), `batch-${id}.jsonl`);
+    saveBlob(new Blob(pages, { type: "application/x-ndjson" }), `batch-${id}.jsonl`);
     showToast(`Saved ${plural(done, "task")}`, "good");
   } catch (error) {
     if (error.name !== "AbortError") showToast(`The download stopped: ${error.message}`, "error");
@@ -166,13 +167,4 @@ export async function downloadResults(batch) {
 function setDownload(id, progress) {
   merge("batches", { downloads: { ...state.batches.downloads, [id]: progress } });
   return progress;
-}
-
-/** Saves a file among the browser's downloads. */
-function saveFile(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

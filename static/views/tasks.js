@@ -50,8 +50,7 @@ function onMessage(message) {
 function onDrawn({ list }) {
   if (!list) return;
   const { top, height } = list.scroll;
-  if (top + height > (list.rows.length - READ_AHEAD) * rowHeight(list.scroll.width < 620))
-    listing.loadMoreTasks();
+  if (top + height > (list.rows.length - READ_AHEAD) * rowHeight(list)) listing.loadMoreTasks();
 }
 
 function draw({ list, route, stats, task }) {
@@ -114,12 +113,11 @@ function showHeldRows() {
 
 function taskTable(list, open, stats) {
   const { rows, scroll } = list;
-  const narrow = scroll.width < 620;
-  const height = rowHeight(narrow);
+  const height = rowHeight(list);
   const first = Math.max(0, Math.floor(scroll.top / height) - OVERSCAN);
   const last = Math.min(rows.length, Math.ceil((scroll.top + scroll.height) / height) + OVERSCAN);
   const total = listing.totalMatching(list, stats);
-  const layout = narrow
+  const layout = isNarrow(list)
     ? "narrow"
     : scroll.width < 880
       ? "tight"
@@ -182,11 +180,12 @@ function emptyTable(list) {
   );
 }
 
-const rowHeight = (narrow) => (narrow ? 64 : innerWidth >= 2400 ? 40 : 36); // as --row in base.css, and .narrow in tasks.css
+const isNarrow = ({ scroll }) => scroll.width < 620;
+const rowHeight = (list) => (isNarrow(list) ? 64 : innerWidth >= 2400 ? 40 : 36); // as --row in base.css, and .narrow in tasks.css
 
 function onScroll({ target }) {
   const { list } = state;
-  const height = rowHeight(list.scroll.width < 620);
+  const height = rowHeight(list);
   const moved = Math.abs(target.scrollTop - list.scroll.top) >= height * 6 || target.scrollTop < 9;
   if (moved) merge("list", { scroll: { ...list.scroll, top: target.scrollTop } });
 }
@@ -239,7 +238,7 @@ const openRow = (id) => navigate("tasks", null, { ...state.route.query, open: id
 
 function scrollToRow(index) {
   const box = document.querySelector(".rows");
-  const height = rowHeight(state.list.scroll.width < 620);
+  const height = rowHeight(state.list);
   const top = index * height;
   if (top < box.scrollTop) box.scrollTop = top;
   else if (top + height + 40 > box.scrollTop + box.clientHeight)

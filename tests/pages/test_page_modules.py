@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from graphlib import CycleError, TopologicalSorter
 
 from ollama_queue.actors.core.model.model_names import model_name
+from ollama_queue.actors.core.model.task_filter import TaskFilter
 from ollama_queue.http.native.page_files import files
 from tests.support.model_spellings import OTHERS, SAME
 from tests.support.servers.real_models import ROOT
@@ -55,6 +56,17 @@ def test_no_folders_import_each_other() -> None:
     assert {"lib", "server", "state", "components", "views"} <= graph.keys()
     assert graph["lib"] == set()
     assert_no_cycle(graph)
+
+
+def test_the_page_takes_every_filter() -> None:
+    listed = re.search(
+        r"const LIST_FILTERS = \[(.*?)\];", modules()["state/task_list.js"], re.DOTALL
+    )
+    assert listed is not None
+    taken = {*re.findall(r'"(\w+)"', listed[1]), "since", "until", "q", "sort"}
+    of_pages = {"limit", "offset", "cursor", "include"}
+
+    assert taken | of_pages == set(TaskFilter.__struct_fields__)
 
 
 def test_no_folder_is_crowded() -> None:
