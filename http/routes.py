@@ -58,8 +58,8 @@ class HttpRoute(Struct, Generic[T], frozen=True, eq=False):
     `operation`: the route's id in the OpenAPI document. `errors`: in addition to those that every
     route can return. `media` is the response's type, `sends` its headers. `role` is what a
     request's API key must have, None if it needs none: a route that does not say is for admins.
-    `anywhere`: it answers from what is stored, so each of several servers does so itself, unless it
-    finds that it needs what only the one that leads has in memory.
+    `anywhere`: it answers from what is stored, or submits a task, so each of several servers does
+    so itself, unless it finds that it needs what only the one that leads has in memory.
     """
 
     method: str
@@ -116,7 +116,7 @@ SUBMIT = _row(
     "Submit a task; answers 201 once it is on disk.", operation="submit_task", body=NewTask,
     headers=(KEY,), status=201,
     also={200: "The key was used before for the same task, which is returned."},
-    errors=(*BODY, Conflict, QueueFull), role=USER,
+    errors=(*BODY, Conflict, QueueFull), role=USER, anywhere=True,
 )
 SUBMIT_BATCH = _row(
     "POST /api/tasks/batch", "submit_batch", BatchSubmitted,

@@ -44,6 +44,9 @@ class EmbeddedBackends:
     def all(self) -> list[BackendState]:
         return ask(self._switchboard.current().scheduler, Describe()).backends
 
+    def types(self) -> dict[str, str]:
+        return {name: backend.type for name, backend in self._settings.items()}
+
     def drain(self, name: str, value: bool) -> BackendState:
         name = arguments.backend(name)
         note = self._auditor.note("drain_backend" if value else "resume_backend", name)

@@ -41,7 +41,6 @@ from ..core.intake.submission import drafting, parse_priority
 from ..core.messages import (
     Cancel,
     CheckCapacity,
-    Command,
     CountTasks,
     Delete,
     Describe,
@@ -70,7 +69,6 @@ from ..core.messages import (
     TakeSnapshot,
 )
 from ..core.messages.batch_runner import CancelBatch, CreateBatch, DeleteBatch
-from ..core.messages.command import Reply
 from ..core.messages.leader_proxy import GetQueueStats
 from ..core.messages.replies import StoredTask
 from ..core.model.access_keys import KeyCreated, KeyInfo, NewKey
@@ -304,7 +302,7 @@ class QueueManager(ComposedVerbs):
         if expires_in is not None:
             command = replace(command, expires_in=expires_in)
         self._free_space.check(len(command.spec))
-        answer = self._decided(command)
+        answer = self._placed(lambda: self._switchboard.ask_leader(command))
         if isinstance(answer, StoredTask):  # the key was already used for this task
             record = answer.record
             where = self._explain([record]).get(record.id)
@@ -323,15 +321,15 @@ class QueueManager(ComposedVerbs):
             tasks, idempotency_key, self.yield_control, check, self.auditor.trace()
         )
         self._free_space.check(command.size)
-        return self._decided(command, BATCH_PATIENCE_S)
+        return self._placed(lambda: ask(self._now().scheduler, command, BATCH_PATIENCE_S))
 
-    def _decided(self, command: Command[Reply], timeout: float = 30.0) -> Reply:
-        """Ask the scheduler. If it knows no suitable server, probe all servers and ask again."""
+    def _placed(self, submit: Callable[[], T]) -> T:
+        """Submit. If the scheduler knows no suitable server, probe all servers and try again."""
         try:
-            return ask(self._now().scheduler, command, timeout)
+            return submit()
         except (NotFound, NoCapableServer):
             self.probe_backends()
-        return ask(self._now().scheduler, command, timeout)
+        return submit()
 
     # --- one task ---------------------------------------------------------------------------------
 
@@ -611,6 +609,10 @@ class QueueManager(ComposedVerbs):
     def list_backends(self) -> list[BackendState]:
         return self._backends.all()
 
+    def backend_types(self) -> dict[str, str]:
+        """The types of the model servers that the settings name, by name."""
+        return self._backends.types()
+
     def list_servers(self) -> list[FleetServer]:
         if self._is_shared:
             return self._switchboard.servers()
@@ -710,8 +712,18 @@ class QueueManager(ComposedVerbs):
         return ask(self._readable().persistence, GetTenants(tuple(task_ids)))
 
     def abandon_task(self, task_id: str) -> None:
-        """Cancel a task whose client has disconnected."""
-        ask(self._now().scheduler, Cancel(task_id, CLIENT_LEFT))
+        """Cancel a task whose client has disconnected; on a server that follows, once it reaches
+        one that leads."""
+        command = Cancel(task_id, CLIENT_LEFT)
+        if self._switchboard.is_leading:
+            ask(self._now().scheduler, command)
+        else:
+            self._switchboard.tell_leader(command)
+
+    def check_leads(self) -> None:
+        """Raise `Unavailable` on a server that follows: what comes to one door must meet all that
+        comes to the others."""
+        self._now()
 
     def follow_task(
         self, task_id: OfTask, *, after: watch.ChunkPosition | None = None, heartbeat: float | None
@@ -725,6 +737,15 @@ class QueueManager(ComposedVerbs):
             heartbeat=heartbeat,
             yield_control=self.yield_control,
         )
+
+    def follow_next(self, *, heartbeat: float | None) -> watch.PieceStream:
+        """As `follow_task`, of a task that is submitted only now: its `task_id` is still to be set.
+        Close it. Raises `Unavailable` if pieces would not arrive."""
+        stream = watch.PieceStream(
+            self._switchboard, "", heartbeat=heartbeat, yield_control=self.yield_control
+        )
+        stream.begin()
+        return stream
 
     def listen(
         self,

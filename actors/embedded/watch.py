@@ -147,7 +147,8 @@ class PieceStream(Iterator[list[StreamItem]]):
     at the first piece, or after the one at `after`. With `heartbeat`, the list is empty after that
     many seconds of silence; otherwise raises `TimeoutError` after `timeout` seconds of silence.
 
-    `begun` is the attempt of the newest pieces, `task` the task as last read.
+    `begun` is the attempt of the newest pieces, `task` the task as last read. `task_id` may be set
+    until the first list is asked for.
 
     Once `write` is set, a piece that arrives while the next list is waited for is not delivered but
     passed to `write`, in the thread of the call: no reader is woken. It must not block, and returns
@@ -167,7 +168,7 @@ class PieceStream(Iterator[list[StreamItem]]):
         self.begun: AttemptBegun | None = None
         self.task: Record | None = None
         self.write: Callable[[Piece], bool] | None = None
-        self._switchboard, self._task_id = switchboard, task_id
+        self._switchboard, self.task_id = switchboard, task_id
         self._timeout, self._heartbeat = timeout, heartbeat
         self._yield_control = yield_control
         self._reader = _Reader(after)
@@ -229,10 +230,10 @@ class PieceStream(Iterator[list[StreamItem]]):
             if isinstance(followed, QueueError):
                 at_first.take(followed)
             else:
-                ask_into(now.persistence, GetTask(self._task_id), at_first.take)
+                ask_into(now.persistence, GetTask(self.task_id), at_first.take)
 
         self._reader.lose_track()
-        ask_into(now.bus, Follow(mailbox, self._task_id, ENDS), read_task)
+        ask_into(now.bus, Follow(mailbox, self.task_id, ENDS), read_task)
         end: list[StreamItem] | None = None
         while end is None:
             try:
@@ -295,7 +296,7 @@ class PieceStream(Iterator[list[StreamItem]]):
             if mailbox.reason != "unsubscribed":
                 self._reader.lose_track()  # the mailbox overflowed
         elif not self._reader.has_all_of(task):
-            stored = ask(now.persistence, GetTask(self._task_id))
+            stored = ask(now.persistence, GetTask(self.task_id))
             if not stored.record.status.is_final:
                 return None  # it was retried meanwhile
         result = None if stored is None else stored.result

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..base.actor import Ref, ask, tell
+from ..base.actor import Ref, ask, ask_into, tell
 from ..base.inbox import check_process
 from ..core.fleet.refusals import trouble
 from ..core.fleet.servers import FleetServer, Leader, Sight
@@ -232,12 +232,19 @@ class Switchboard:
         answering = now.leader if isinstance(now, Readable) else now.recipient(command)
         return ask(answering, command, timeout)
 
+    def tell_leader(self, command: Command[Any]) -> None:
+        """Have that actor carry out `command`, also if the server that leads, or the next one, is
+        reached only later. Nobody hears how it ended."""
+        readable = self._readable
+        if not self.tell_here(command) and readable is not None:
+            tell(readable.leader, command)
+
     def tell_here(self, command: Command[Any]) -> bool:
-        """Tell this server's own actors; False if it does not lead."""
+        """As `tell_leader`, of this server's own actors; False if it does not lead."""
         now = self._now
         if not isinstance(now, Generation):
             return False
-        tell(now.recipient(command), command)
+        ask_into(now.recipient(command), command, lambda _: None)
         return True
 
     def hear(

@@ -111,7 +111,7 @@ class AccessControl:
             raise QueueFull(message, retry_after_s=1)
         requests.add(exchange)
 
-    def may_read(self, exchange: Exchange) -> bool:
+    def may_answer(self, exchange: Exchange) -> bool:
         """Whether a server that does not lead may answer, who knows only the keys as of its last
         beat: not those that are unknown here, nor those whose requests are counted."""
         try:

@@ -42,7 +42,7 @@ from ...actors.embedded import watch
 from ...actors.embedded.files import NewFile
 from ...actors.embedded.forwarded_call import ForwardedCall
 from ...actors.files.blob_streams import BlobReader
-from ..requests.exchange import current
+from ..requests.exchange import acting, current
 from ..requests.proxies import group_of
 from .submission_checks import SubmissionChecks, check_level
 from .submit_turns import SubmitTurns
@@ -100,7 +100,7 @@ class ScopedQueue:
 
     def submit(self, new: AnyTask, *, idempotency_key: str | None = None) -> Submitted:
         allowed = self._allowed(new)
-        with self._turns.turn(self._client()):
+        with self._turns.turn(self._client()), acting():
             submitted: Submitted = self.whole.submit(allowed, idempotency_key=idempotency_key)
         return submitted
 
@@ -115,9 +115,11 @@ class ScopedQueue:
         idempotency_key: str | None = None,
         expires_in: float | None = None,
     ) -> Submitted:
-        submitted: Submitted = self.whole.submit_listed(
-            self._allowed(new), idempotency_key=idempotency_key, expires_in=expires_in
-        )
+        allowed = self._allowed(new)
+        with acting():
+            submitted: Submitted = self.whole.submit_listed(
+                allowed, idempotency_key=idempotency_key, expires_in=expires_in
+            )
         return submitted
 
     def submit_batch(
@@ -147,7 +149,7 @@ class ScopedQueue:
         grant = self._grant
         backends = None
         if grant.rules.backends:
-            names = [each.name for each in self.whole.list_backends()]
+            names = self.whole.backend_types()
             backends = [name for name in names if grant.may_use_backend(name)]
         return SubmissionChecks(grant, backends)
 
@@ -181,6 +183,14 @@ class ScopedQueue:
             self._own(task_id), after=after, heartbeat=heartbeat
         )
         return stream
+
+    def follow_next(self, *, heartbeat: float | None) -> watch.PieceStream:
+        """For a task that the caller submits now."""
+        stream: watch.PieceStream = self.whole.follow_next(heartbeat=heartbeat)
+        return stream
+
+    def check_leads(self) -> None:
+        self.whole.check_leads()
 
     def cancel_task(self, task_id: Any) -> Task:
         task: Task = self.whole.cancel_task(self._own(task_id))
@@ -505,6 +515,10 @@ class ScopedQueue:
 
     def list_backends(self) -> list[BackendState]:
         return self._seen(self.whole.list_backends())
+
+    def backend_types(self) -> dict[str, str]:
+        types: dict[str, str] = self.whole.backend_types()
+        return {name: kind for name, kind in types.items() if self._grant.may_use_backend(name)}
 
     def _seen(self, backends: list[BackendState]) -> list[BackendState]:
         """The backends that the caller may use, with the models that it may."""

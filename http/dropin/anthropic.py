@@ -44,7 +44,7 @@ def add_anthropic_routes(app: Routes, queue: DropinQueue, max_body: int) -> None
         payload = run_steps(prompt_of(body), reading.current_yield_control())
         return {"input_tokens": count_tokens(queue, model, body, payload)}
 
-    app.post(wire.MESSAGES, callback=message, role=Role.USER)
+    app.post(wire.MESSAGES, callback=message, role=Role.USER, anywhere=True)
     app.post(f"{wire.MESSAGES}/count_tokens", callback=count, role=Role.USER)
 
 

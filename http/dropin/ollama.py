@@ -47,7 +47,7 @@ def add_ollama_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
         return _embedding(reply) if path == wire.EMBEDDINGS else reply
 
     for path in _KINDS:
-        app.post(path, callback=lambda path=path: replying(path), role=Role.USER)
+        app.post(path, callback=lambda path=path: replying(path), role=Role.USER, anywhere=True)
     app.get(wire.TAGS, callback=lambda: models.tags(queue), role=Role.READER)
     app.get(wire.PS, callback=lambda: models.loaded(queue), role=Role.READER)
     app.get(wire.VERSION, callback=lambda: models.version(queue), role=Role.READER)

@@ -44,7 +44,7 @@ def add_openai_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
         return events.tiered(queued.whole())
 
     for path in ENDPOINTS:
-        app.post(path, callback=lambda path=path: replying(path), role=Role.USER)
+        app.post(path, callback=lambda path=path: replying(path), role=Role.USER, anywhere=True)
     app.get(wire.MODELS, callback=lambda: model_list.every(queue), role=Role.READER)
     app.get(
         f"{wire.MODELS}/<model:path>",

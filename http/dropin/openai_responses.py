@@ -73,7 +73,7 @@ def add_response_routes(app: Routes, queue: DropinQueue, max_body: int) -> None:
         return {"id": response_id, "object": "response", "deleted": True}
 
     one = f"{wire.RESPONSES}/<response_id>"
-    app.post(wire.RESPONSES, callback=create, role=Role.USER)
+    app.post(wire.RESPONSES, callback=create, role=Role.USER, anywhere=True)
     app.get(one, callback=get, role=Role.READER, anywhere=True)
     app.route(one, "DELETE", delete, role=Role.USER)
     app.post(f"{one}/cancel", callback=cancel, role=Role.USER)

@@ -9,6 +9,7 @@ from ...actors.core.model.outcomes import BackendReply
 from ...actors.core.model.tasks import Batch, Submitted
 from ...actors.embedded.files import NewFile
 from ...actors.embedded.forwarded_call import ForwardedCall
+from ...actors.embedded.watch import PieceStream
 from ...actors.files.blob_streams import BlobReader
 from ..native.feed import LocalQueue
 
@@ -27,6 +28,12 @@ class DropinQueue(LocalQueue, Protocol):
     def revive_task(self, task_id: str, *, expires_in: float | None = None) -> None: ...
 
     def abandon_task(self, task_id: str) -> None: ...
+
+    def check_leads(self) -> None: ...
+
+    def follow_next(self, *, heartbeat: float | None) -> PieceStream: ...
+
+    def backend_types(self) -> dict[str, str]: ...
 
     def may_use_model(self, model: str) -> bool: ...
 

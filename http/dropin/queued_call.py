@@ -128,8 +128,16 @@ class QueuedCall:
     def __init__(self, queue: DropinQueue, new: NewTask, form: StreamFormat) -> None:
         stays = _detached()
         key = reading.header("Idempotency-Key")
+        if key is not None:
+            queue.check_leads()  # where all who wait for its task meet
         now, self._expires_in = time.time(), time_limit()
-        submitted = queue.submit_listed(new, idempotency_key=key, expires_in=self._expires_in)
+        stream = self._stream = queue.follow_next(heartbeat=form.silence_s)
+        try:
+            submitted = queue.submit_listed(new, idempotency_key=key, expires_in=self._expires_in)
+        except BaseException:
+            stream.close()
+            raise
+        stream.task_id = submitted.task_id
         self._submitted_at = now if submitted.created else None
         self._queue, self._form, self.task_id = queue, form, submitted.task_id
         self._hints, self._model = hints(new), new.model
@@ -137,9 +145,8 @@ class QueuedCall:
         self._audience = self._joined(submitted, stays=stays, has_key=key is not None)
         self._has_begun = False  # whether a piece of the reply was sent
         self._has_answered = False  # or anything else
-        self._stream = queue.follow_task(submitted.task_id, heartbeat=form.silence_s)
         self._send_now = current().send_now
-        self._forget = on_disconnect(self._stream.close)
+        self._forget = on_disconnect(stream.close)
         current().set_header(TASK_ID, submitted.task_id)
 
     def whole(self) -> Any:
@@ -226,7 +233,7 @@ class QueuedCall:
         return True
 
     def _abandon(self) -> None:
-        if not self._is_over:
+        if not (self._is_over or current().is_handed_over):
             with suppress(QueueError):  # it has just ended, or the queue itself does
                 self._queue.abandon_task(self.task_id)
 
@@ -250,8 +257,7 @@ class QueuedCall:
 
     def _say_ignored(self, backend: str) -> None:
         """List the hints that this server does not support, in a header."""
-        types = {each.name: each.type for each in self._queue.list_backends()}
-        if types.get(backend, "ollama") != "ollama":
+        if self._queue.backend_types().get(backend, "ollama") != "ollama":
             names = [quote(name[:MAX_NAME], safe="") for name in self._hints[:MAX_NAMES]]
             current().set_header(IGNORED, ", ".join(names))
 

@@ -1,6 +1,5 @@
 """The door of a server among several: what it does not lead, it passes on to the one that does."""
 
-import io
 import logging
 import time
 from collections import deque
@@ -166,10 +165,13 @@ class LeaderDoor:
                 _, hand_over = self._served.popitem()
                 hand_over()
 
-    def may_read(self, exchange: Exchange) -> bool:
-        """Whether this server, though it does not lead, may answer if it finds all it needs."""
+    def may_try(self, request: PassedRequest) -> bool:
+        """Whether this server, though it does not lead, may answer if it finds all it needs: else
+        the request must still be whole, to be passed on."""
+        exchange = request.exchange
         return (
-            exchange.method == "GET"
+            exchange.method in ("GET", "POST")
+            and request.is_small
             and HOP.lower() not in exchange.headers
             and self._fleet.may_read
         )
@@ -204,8 +206,7 @@ class LeaderDoor:
             elif is_hop and not self._fleet.is_starting:
                 self._refuse_hop(exchange)
             if self._fleet.is_leading or self._fleet.is_closed:
-                if body is not None:
-                    exchange.stream = io.BytesIO(body)
+                request.rewind()
                 return False
             leader = self._fleet.leader
             if leader is not None and not is_hop:

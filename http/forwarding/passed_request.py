@@ -6,6 +6,7 @@ from typing import Protocol
 
 import httpx
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ...actors.executors.transport import Target
 from ...actors.fleet import signature
@@ -38,6 +39,29 @@ class ArrivingBody(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
 
 
+class KeptBody:
+    """A body that is kept as it is read, to be read again after `rewind`."""
+
+    def __init__(self, body: ArrivingBody) -> None:
+        self._body, self._kept, self._at = body, b"", 0
+
+    @property
+    def is_over(self) -> bool:
+        return self._body.is_over
+
+    def read(self, size: int = -1, /) -> bytes:
+        """`size` bytes, fewer only at the end of the body; all that remain by default."""
+        ahead = len(self._kept) - self._at
+        if not 0 <= size <= ahead:
+            self._kept += self._body.read(-1 if size < 0 else size - ahead)
+        start, most = self._at, len(self._kept)
+        self._at = most if size < 0 else min(start + size, most)
+        return self._kept[start : self._at]
+
+    def rewind(self) -> None:
+        self._at = 0
+
+
 class PassedRequest(Struct, frozen=True):
     """A request to pass on. `target` is as received, `length` that of the body, None if it comes
     in chunks or there is none. `is_handshake`: it opens a WebSocket."""
@@ -53,6 +77,18 @@ class PassedRequest(Struct, frozen=True):
     def is_small(self) -> bool:
         """Whether the body is none, or fits into memory."""
         return not self.is_chunked and (self.length or 0) <= SMALL
+
+    def keep_body(self) -> "PassedRequest":
+        """The same request, whose body may be read again if it is small."""
+        if not self.is_small:
+            return self
+        body = self.exchange.stream = KeptBody(self.body)
+        return replace(self, body=body)
+
+    def rewind(self) -> None:
+        """Have the body read from its start, if it is kept."""
+        if isinstance(self.body, KeptBody):
+            self.body.rewind()
 
     @property
     def is_safe(self) -> bool:

@@ -4,7 +4,8 @@ The server's own loop and Bottle (for any WSGI server) both make an `Exchange`, 
 written once. `current()` returns that of the request being handled.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 from urllib.parse import unquote_plus
@@ -14,7 +15,7 @@ from msgspec import Struct
 from ...actors.base.cooperation import YieldControl, never_yield
 from ...actors.core.access.keys import NOBODY, Grant
 from ...actors.core.model.access_keys import Role
-from ...actors.core.model.errors import Invalid
+from ...actors.core.model.errors import Invalid, OutcomeUnknown, Unavailable
 
 EXCHANGE = "ollama_queue.exchange"  # environ key
 JSON = "application/json"
@@ -61,7 +62,12 @@ class Routes(Protocol):
     ) -> Any: ...
 
     def post(
-        self, path: str, *, callback: Callable[..., Any], role: Role | None = Role.ADMIN
+        self,
+        path: str,
+        *,
+        callback: Callable[..., Any],
+        role: Role | None = Role.ADMIN,
+        anywhere: bool = False,
     ) -> Any: ...
 
 
@@ -72,6 +78,8 @@ class Exchange:
     decoded, `query` is not. `websocket` is the open WebSocket of an upgraded connection. `caller`
     is what the request's API key allows; `address` is the client's, "" if unknown. `cut_off` ends
     the request from another greenlet, whatever it is doing; None if the server cannot.
+    `has_acted`: it may have changed something, so that no other server may carry it out, too.
+    `is_handed_over`: the server has ended it, as another one leads now.
 
     `send_now`, where the server has it, sends a further piece of a streaming response without
     waiting, while its iterator waits for something to send. It returns False if not all of it
@@ -82,7 +90,9 @@ class Exchange:
         "address",
         "caller",
         "cut_off",
+        "has_acted",
         "headers",
+        "is_handed_over",
         "method",
         "on_disconnect",
         "path",
@@ -113,6 +123,7 @@ class Exchange:
         self.yield_control, self.on_disconnect = yield_control, on_disconnect
         self.address, self.cut_off = address, cut_off
         self.caller: Grant = NOBODY
+        self.has_acted = self.is_handed_over = False
         self.websocket: Any = None
         self.send_now: Callable[[bytes], bool] | None = None
         self.begin_response()
@@ -185,3 +196,15 @@ def of_environ(environ: dict[str, Any], yield_control: YieldControl = never_yiel
 _current: ContextVar[Exchange] = ContextVar("exchange")
 current = _current.get  # the exchange being handled in this greenlet or thread
 enter = _current.set
+
+
+@contextmanager
+def acting() -> Iterator[None]:
+    """Note that the current request has acted, unless it is certain that nothing was done."""
+    exchange = current()
+    exchange.has_acted = True
+    try:
+        yield
+    except Unavailable as error:
+        exchange.has_acted = isinstance(error, OutcomeUnknown)
+        raise

@@ -119,16 +119,17 @@ class QueueApp(bottle.Bottle):
         found = self._find(exchange)
         return None if found is None else self._respond(exchange, *found)
 
-    def may_read(self, exchange: Exchange) -> bool:
-        """Whether to try to answer a GET without leading; if not, the leader must: it counts what
-        the key asks for, or knows more keys, or has what is asked for in memory."""
+    def may_try(self, exchange: Exchange) -> bool:
+        """Whether to try to answer without leading; if not, the leader must: it counts what the key
+        asks for, or knows more keys, or has what is asked for in memory."""
         found = self._find(exchange)
-        return found is not None and found[0].anywhere and self.access.may_read(exchange)
+        return found is not None and found[0].anywhere and self.access.may_answer(exchange)
 
-    def read(self, exchange: Exchange) -> ResponseBody | None:
-        """Answer what `may_read` is true of; None if the leader must answer all the same."""
+    def try_to_answer(self, exchange: Exchange) -> ResponseBody | None:
+        """Answer what `may_try` is true of; None if the leader must answer all the same, as nothing
+        was done."""
         answer = self.answer(exchange)
-        if exchange.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        if exchange.status == HTTPStatus.SERVICE_UNAVAILABLE and not exchange.has_acted:
             exchange.begin_response()
             return None
         return answer
@@ -199,7 +200,7 @@ class QueueApp(bottle.Bottle):
             return encoded
         except QueueError as error:
             is_undone = isinstance(error, Unavailable) and not isinstance(error, OutcomeUnknown)
-            if is_undone and self.has_lost_lead():
+            if is_undone and not exchange.has_acted and self.has_lost_lead():
                 exchange.set_header(NOT_LEADING, "1")
             return _encode_error(exchange, error)
         except Exception:

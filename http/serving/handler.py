@@ -214,11 +214,13 @@ class ConnectionHandler:
                 return not writer.closes
             answer = None
             if server.door is not None:
-                if server.door.may_read(exchange) and server.app.may_read(exchange):
+                request = self._to_pass_on(head, body)
+                if server.door.may_try(request) and server.app.may_try(exchange):
                     if self._serve_websocket(exchange, head):
                         return False
-                    answer = server.app.read(exchange)
-                if answer is None and self._pass_on(server.door, head, body):
+                    answer = server.app.try_to_answer(exchange)
+                    request.rewind()
+                if answer is None and self._pass_on(server.door, request, body):
                     return not (writer.closes or self._has_left)
             if answer is None:
                 if self._serve_websocket(exchange, head):
@@ -264,14 +266,18 @@ class ConnectionHandler:
             server.websockets -= 1
         return True
 
-    def _pass_on(self, door: LeaderDoor, head: RequestHead, body: RequestBody) -> bool:
-        """Have the server that leads answer; False if that is this one."""
-        exchange, writer, app = self._exchange, self._writer, self._server.app
-        assert exchange is not None and writer is not None
+    def _to_pass_on(self, head: RequestHead, body: RequestBody) -> PassedRequest:
+        exchange = self._exchange
+        assert exchange is not None
         is_handshake = websocket.is_handshake(head) and wire.tidy(exchange.path) == SOCKET.path
-        request = PassedRequest(
+        return PassedRequest(
             exchange, head.target, head.length, head.is_chunked, body, is_handshake
-        )
+        ).keep_body()
+
+    def _pass_on(self, door: LeaderDoor, request: PassedRequest, body: RequestBody) -> bool:
+        """Have the server that leads answer; False if that is this one."""
+        exchange, writer, app = request.exchange, self._writer, self._server.app
+        assert writer is not None
         try:
             app.guard.check(exchange)
             is_passed = door.answer(request, writer, self._connection)
@@ -284,7 +290,7 @@ class ConnectionHandler:
                 body.read()
             is_passed = True
         if is_passed:
-            writer.closes = writer.closes or is_handshake or not body.is_over
+            writer.closes = writer.closes or request.is_handshake or not body.is_over
             self._is_unread = not body.is_over
         else:
             door.serve(exchange, self._hand_over)
@@ -295,7 +301,8 @@ class ConnectionHandler:
         exchange, writer = self._exchange, self._writer
         if exchange is not None and exchange.websocket is not None:
             exchange.websocket.close(websocket.RESTARTS, "another server leads: connect again")
-        elif writer is not None and writer.has_begun:
+        elif exchange is not None and writer is not None and writer.has_begun:
+            exchange.is_handed_over = True
             self.client_left()
             with contextlib.suppress(OSError):
                 self.socket.shutdown(socket.SHUT_RDWR)

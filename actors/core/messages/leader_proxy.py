@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from ..model.stats import QueueStats
 from .command import Command
-from .scheduler import Cancel, Explain, Retry, Submit
+from .scheduler import Cancel, Explain, Submit
 from .wake import Wake
 
 
@@ -16,14 +16,13 @@ class GetQueueStats(Command[QueueStats], frozen=True):
     tenant: str | None = None
 
 
-Changing = Submit | Cancel | Retry
+Changing = Submit | Cancel
 ForLeader = Changing | Explain | GetQueueStats
 """What one server may ask another one that leads. Only added to within a minor version."""
 
 ANSWERED_BY: dict[type[Command[Any]], str] = {
     Submit: "scheduler",
     Cancel: "scheduler",
-    Retry: "scheduler",
     Explain: "scheduler",
 }
 """The actor that answers each, by its name in a `Generation`; the queue itself answers the rest."""

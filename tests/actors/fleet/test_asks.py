@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ollama_queue.actors.core.intake.submission import draft
 from ollama_queue.actors.core.messages.leader_proxy import ANSWERED_BY, ForLeader, GetQueueStats
 from ollama_queue.actors.core.messages.replies import StoredTask
-from ollama_queue.actors.core.messages.scheduler import Cancel, Explain, Pause, Retry
+from ollama_queue.actors.core.messages.scheduler import Cancel, Explain, Pause
 from ollama_queue.actors.core.model import errors
 from ollama_queue.actors.core.model.errors import QueueError
 from ollama_queue.actors.core.model.stats import Waiting
@@ -57,10 +57,6 @@ STORED = st.builds(StoredTask, st.builds(a_record, st.integers(0, 99)), st.binar
 EXCHANGES = st.one_of(
     st.tuples(SUBMITS, SUBMITTED | STORED),
     st.tuples(st.builds(Cancel, WORD, st.none() | TEXT), st.builds(a_record, st.integers(0, 99))),
-    st.tuples(
-        st.builds(Retry, WORD, st.none() | st.floats(1, 1e6)),
-        st.builds(a_record, st.integers(0, 99)),
-    ),
     st.tuples(
         st.builds(Explain, st.lists(WORD).map(tuple)), st.dictionaries(WORD, WAITING, max_size=3)
     ),

@@ -37,7 +37,8 @@ class FleetHouse:
 
 
 def routes_anywhere() -> Iterator[Any]:
-    """The routes, as Bottle has them, that each server answers, but for those without end."""
+    """The routes, as Bottle has them, that each server reads for, but for those without end."""
     for route in create_app(QueueManager()).routes:
-        if route.config.get("anywhere") and route.rule not in (EVENTS.path, SOCKET.path):
+        is_read = route.method == "GET" and route.config.get("anywhere")
+        if is_read and route.rule not in (EVENTS.path, SOCKET.path):
             yield route

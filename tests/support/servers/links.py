@@ -1,4 +1,4 @@
-"""Networks of tests: a TCP proxy that is cut, slow, or loses the answers of PostgreSQL."""
+"""Networks of tests: a TCP proxy that is cut, slow, or loses answers."""
 
 import socket
 import struct
@@ -28,6 +28,9 @@ class Link:
         self.delay_s = 0.0  # of each answer
         self.bytes_per_s = 0.0  # each way; 0: as fast as it can
         self.loses: Callable[[str], bool] = lambda statement: False  # the answer of this statement
+        self.asked: list[bytes] = []  # what went there, and what came back, as it was carried
+        self.answered: list[bytes] = []
+        self.swallows: Callable[[bytes], bool] = lambda asked: False  # the answer to this
 
     def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -95,7 +98,7 @@ class _Connection:
     def __init__(self, link: Link, client: socket.socket, server: socket.socket) -> None:
         self._link, self._client, self._server = link, client, server
         self._statements = _Statements()
-        self._is_losing = False
+        self._is_losing = self._is_swallowing = False
         self.is_forgotten = False
 
     def close(self) -> None:
@@ -110,6 +113,8 @@ class _Connection:
                 return
             if any(self._link.loses(each) for each in self._statements.executed(data)):
                 self._is_losing = True
+            self._link.asked.append(data)
+            self._is_swallowing = self._is_swallowing or self._link.swallows(data)
             self._send(self._server, data)
         self.close()
 
@@ -118,6 +123,9 @@ class _Connection:
             self._link.pause(len(data), is_answer=True)
             if not self._link.passes(self):
                 return
+            if self._is_swallowing:
+                break
+            self._link.answered.append(data)
             if not self._is_losing:
                 self._send(self._client, data)
             elif _READY in data:
