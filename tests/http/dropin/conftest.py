@@ -6,6 +6,7 @@ import pytest
 
 from ollama_queue import Client
 from tests.support.fakes.model_server import Answer, FakeOllama
+from tests.support.harness.site import Site, open_site
 from tests.support.ollama_clients import Ask, asynchronous, sync
 from tests.support.servers.queue_server import QueueServer
 
@@ -19,24 +20,26 @@ SHOWN = {
 }
 
 
-@pytest.fixture(scope="module")
-def model() -> Iterator[FakeOllama]:
-    with FakeOllama().lists("m", "other", loaded=["m"]) as fake:
-        fake.facts["/api/show"] = Answer(body=SHOWN)
-        yield fake
-
-
-@pytest.fixture(scope="module")
-def server(model: FakeOllama, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueueServer]:
-    folder = tmp_path_factory.mktemp("server")
-    with QueueServer(folder, model.url, workers=1) as running:
-        yield running
+@pytest.fixture(scope="module", params=["ollama", "follower"])
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    with open_site(request, Site, "m", "other", loaded=["m"]) as made:
+        made.model.facts["/api/show"] = Answer(body=SHOWN)
+        yield made
 
 
 @pytest.fixture
-def queue(server: QueueServer) -> Iterator[Client]:
-    with server.client() as client:
-        yield client
+def model(site: Site) -> FakeOllama:
+    return site.model
+
+
+@pytest.fixture
+def server(site: Site) -> QueueServer:
+    return site.server
+
+
+@pytest.fixture
+def queue(site: Site) -> Client:
+    return site.queue
 
 
 @pytest.fixture(params=[sync, asynchronous])

@@ -11,18 +11,19 @@ import pytest
 
 from tests.support.fakes.behaviours import Answer, Behaviour, Stream
 from tests.support.fakes.model_server import FakeOllama
+from tests.support.harness.anthropic import AnthropicHarness
+from tests.support.harness.site import open_site
 from tests.support.servers.queue_server import QueueServer
 
 PATIENCE_S = 30.0
 
 
-class MessageBatches:
-    """A server before a fake model, and the official client."""
-
-    def __init__(self, server: QueueServer) -> None:
-        self.server, self.pause = server, threading.Event()
-        self.official = anthropic.Anthropic(base_url=server.base_url, api_key="none", max_retries=0)
-        self.batches = self.official.messages.batches
+class MessageBatches(AnthropicHarness):
+    def __init__(self, model: FakeOllama, server: QueueServer, kind: str) -> None:
+        super().__init__(model, server, kind)
+        self.pause = threading.Event()
+        self.batches = self.client.messages.batches
+        model.default = behave
 
     def files(self) -> list[str]:
         listed = httpx.get(f"{self.server.base_url}/v1/files").json()
@@ -44,15 +45,10 @@ def behave(body: dict[str, Any]) -> Behaviour:
     return Stream(then="hang") if said == "wait" else Stream()
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MessageBatches]:
-    with (
-        FakeOllama(behave).lists("m") as model,
-        QueueServer(tmp_path_factory.mktemp("server"), model.url, workers=2) as server,
-    ):
-        made = MessageBatches(server)
+@pytest.fixture(scope="module", params=["ollama", "follower"])
+def house(request: pytest.FixtureRequest) -> Iterator[MessageBatches]:
+    with open_site(request, MessageBatches, "m") as made:
         yield made
-        made.official.close()
 
 
 def request(name: str, content: str = "hi", **params: Any) -> Any:
@@ -91,14 +87,20 @@ def test_a_cancelled_batch(house: MessageBatches) -> None:
 
     batch = house.batches.cancel(batch.id)
     assert batch.cancel_initiated_at is not None
-    with pytest.raises(anthropic.ConflictError):
-        house.batches.delete(house.batches.create(requests=[request("x", "wait")]).id)
     batch = house.ended(batch)
     assert batch.request_counts.succeeded == 0
     assert {line.result.type for line in house.batches.results(batch.id)} <= {"canceled"}
     assert house.batches.delete(batch.id).type == "message_batch_deleted"
     with pytest.raises(anthropic.NotFoundError):
         house.batches.retrieve(batch.id)
+
+
+def test_one_that_goes_on_is_not_deleted(house: MessageBatches) -> None:
+    batch = house.batches.create(requests=[request("x", "wait")])
+
+    with pytest.raises(anthropic.ConflictError):
+        house.batches.delete(batch.id)
+    house.ended(house.batches.cancel(batch.id))
 
 
 def test_a_repeated_request_is_the_same_batch(house: MessageBatches) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.fakes.behaviours import Answer, Behaviour, Stream
 from tests.support.fakes.model_server import FakeOllama
+from tests.support.harness.openai import OpenAIHarness
+from tests.support.harness.site import open_site
 from tests.support.servers.queue_server import QueueServer
 
 CHAT = "/v1/chat/completions"
@@ -19,14 +21,17 @@ PATIENCE_S = 30.0
 FINAL = ("completed", "failed", "expired", "cancelled")
 
 
-class BatchHouse:
-    """A server before a fake model, which answers as the content of a message says."""
+class BatchHouse(OpenAIHarness):
+    """The model answers as the content of a message says."""
 
-    def __init__(self, server: QueueServer) -> None:
-        self.server, self.gate = server, threading.Event()
-        self.base_url = f"{server.base_url}/v1"
-        self.official = openai.OpenAI(base_url=self.base_url, api_key="none", max_retries=0)
-        self.pause = threading.Event()
+    def __init__(self, model: FakeOllama, server: QueueServer, kind: str) -> None:
+        super().__init__(model, server, kind)
+        self.gate, self.pause = threading.Event(), threading.Event()
+        model.default = self.behave
+
+    def close(self) -> None:
+        self.gate.set()
+        super().close()
 
     def behave(self, body: dict[str, Any]) -> Behaviour:
         messages = body.get("messages")
@@ -44,10 +49,10 @@ class BatchHouse:
         text = b"\n".join(
             each if isinstance(each, bytes) else json.dumps(each).encode() for each in lines
         )
-        return self.official.files.create(file=("in.jsonl", text), purpose="batch").id
+        return self.client.files.create(file=("in.jsonl", text), purpose="batch").id
 
     def create(self, *lines: Any, endpoint: Any = CHAT, window: Any = "24h", **more: Any) -> Any:
-        return self.official.batches.create(
+        return self.client.batches.create(
             input_file_id=self.upload(*lines), endpoint=endpoint, completion_window=window, **more
         )
 
@@ -57,7 +62,7 @@ class BatchHouse:
         while batch.status not in statuses:
             assert time.monotonic() < deadline, batch
             self.pause.wait(0.02)
-            batch = self.official.batches.retrieve(batch.id)
+            batch = self.client.batches.retrieve(batch.id)
         return batch
 
     def ended(self, batch: Any) -> Any:
@@ -67,7 +72,7 @@ class BatchHouse:
         """The lines of an output file, by their custom id."""
         if file_id is None:
             return {}
-        text = self.official.files.content(file_id).text
+        text = self.client.files.content(file_id).text
         lines = [json.loads(line) for line in text.splitlines()]
         by_id = {line["custom_id"]: line for line in lines}
         assert len(by_id) == len(lines)
@@ -80,14 +85,10 @@ def request(number: int, content: str = "hi", **body: Any) -> dict[str, Any]:
     return {"custom_id": f"r{number}", "method": "POST", "url": CHAT, "body": fields}
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BatchHouse]:
-    model = FakeOllama(lambda body: made.behave(body)).lists("m", "other")
-    with model, QueueServer(tmp_path_factory.mktemp("server"), model.url, workers=2) as server:
-        made = BatchHouse(server)
+@pytest.fixture(scope="module", params=["ollama", "follower"])
+def house(request: pytest.FixtureRequest) -> Iterator[BatchHouse]:
+    with open_site(request, BatchHouse, "m", "other") as made:
         yield made
-        made.gate.set()
-        made.official.close()
 
 
 def test_a_batch_from_the_file_to_its_answers(house: BatchHouse) -> None:
@@ -119,7 +120,7 @@ def test_a_batch_from_the_file_to_its_answers(house: BatchHouse) -> None:
     assert (refused["custom_id"], refused["error"]) == ("r10", None)
     assert refused["response"]["status_code"] == 400
     assert refused["response"]["body"]["error"]["message"] == "no"
-    output = house.official.files.retrieve(batch.output_file_id)
+    output = house.client.files.retrieve(batch.output_file_id)
     assert (output.purpose, output.filename) == ("batch_output", f"{batch.id}_output.jsonl")
 
 
@@ -234,23 +235,23 @@ def test_a_wrong_batch_is_refused(house: BatchHouse, fields: Any, param: str) ->
         "completion_window": "24h",
     }
     with pytest.raises(openai.BadRequestError) as caught:
-        house.official.batches.create(**(right | fields))
+        house.client.batches.create(**(right | fields))
     assert caught.value.param == param
 
 
 def test_the_purpose_of_the_file_must_be_batch(house: BatchHouse) -> None:
-    file = house.official.files.create(file=b"{}", purpose="evals")
+    file = house.client.files.create(file=b"{}", purpose="evals")
     with pytest.raises(openai.BadRequestError, match="purpose batch"):
-        house.official.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h")
+        house.client.batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h")
 
 
 def test_a_cancelled_batch_keeps_what_it_has(house: BatchHouse) -> None:
     batch = house.create(*(request(n, "wait" if n > 2 else "hi") for n in range(300)))
     batch = house.until(batch, "in_progress")
     while batch.request_counts.completed < 3:
-        batch = house.official.batches.retrieve(batch.id)
+        batch = house.client.batches.retrieve(batch.id)
 
-    batch = house.official.batches.cancel(batch.id)
+    batch = house.client.batches.cancel(batch.id)
     assert batch.status == "cancelling"
     assert batch.cancelling_at
     batch = house.ended(batch)
@@ -262,7 +263,7 @@ def test_a_cancelled_batch_keeps_what_it_has(house: BatchHouse) -> None:
     assert {line["error"]["code"] for line in errors.values()} == {"batch_cancelled"}
     assert all(line["response"] is None for line in errors.values())
     with pytest.raises(openai.ConflictError, match=f"batch {batch.id} has ended"):
-        house.official.batches.cancel(batch.id)
+        house.client.batches.cancel(batch.id)
 
 
 def test_what_has_not_run_when_the_window_ends_expires(
@@ -311,16 +312,16 @@ def test_what_has_not_run_when_the_window_ends_expires(
 def test_lists_are_paged(house: BatchHouse) -> None:
     ids = [house.create(request(1)).id for _ in range(3)]
 
-    page = house.official.batches.list(limit=2)
+    page = house.client.batches.list(limit=2)
     assert [batch.id for batch in page.data] == ids[:0:-1]
-    assert [batch.id for batch in house.official.batches.list(limit=1)][:3] == ids[::-1]
-    assert house.official.batches.list(after=ids[1]).data[0].id == ids[0]
-    for call in (house.official.batches.retrieve, house.official.batches.cancel):
+    assert [batch.id for batch in house.client.batches.list(limit=1)][:3] == ids[::-1]
+    assert house.client.batches.list(after=ids[1]).data[0].id == ids[0]
+    for call in (house.client.batches.retrieve, house.client.batches.cancel):
         with pytest.raises(openai.NotFoundError):
             call("batch_x")
     nobody = "batch_" + "0" * 32
     with pytest.raises(openai.NotFoundError) as caught:
-        house.official.batches.list(after=nobody)
+        house.client.batches.list(after=nobody)
     assert (caught.value.body["message"], caught.value.param) == (  # type: ignore[index]
         f"there is no batch {nobody}",
         "after",
@@ -332,29 +333,27 @@ def test_a_repeated_request_is_the_same_batch(house: BatchHouse) -> None:
     fields = {"endpoint": CHAT, "completion_window": "24h", "metadata": {"a": "1", "b": "2"}}
     fields["input_file_id"] = house.upload(request(1))
     key = {"extra_headers": {"Idempotency-Key": "once"}}
-    first = house.official.batches.create(**fields, **key)
+    first = house.client.batches.create(**fields, **key)
     before = house.server.client().list_batches(limit=1)[0].id
 
     house.server.kill()  # a key is as durable as its batch
     house.server.start()
-    again = house.official.batches.create(**fields, **key)
+    again = house.client.batches.create(**fields, **key)
     assert again.id == first.id
     house.ended(again)
-    again = house.official.batches.create(**dict(reversed(fields.items())), **key)
+    again = house.client.batches.create(**dict(reversed(fields.items())), **key)
     assert (again.id, again.status) == (first.id, "completed")
     assert house.server.client().list_batches(limit=1)[0].id == before
 
     with pytest.raises(openai.ConflictError) as caught:
-        house.official.batches.create(**{**fields, "metadata": {"a": "2"}}, **key)
+        house.client.batches.create(**{**fields, "metadata": {"a": "2"}}, **key)
     assert caught.value.param == "idempotency_key"
     assert "was used for another request" in str(caught.value)
     for header in ({"X-Queue-Fallback-Models": ""}, {"X-Queue-Fallback-Models": "other"}):
         with pytest.raises(openai.ConflictError):
-            house.official.batches.create(
-                **fields, extra_headers={**key["extra_headers"], **header}
-            )
+            house.client.batches.create(**fields, extra_headers={**key["extra_headers"], **header})
     other = {"extra_headers": {**key["extra_headers"], "X-Queue-Tenant": "somebody else"}}
-    assert house.official.batches.create(**fields, **other).id != first.id
+    assert house.client.batches.create(**fields, **other).id != first.id
 
 
 def test_requests_at_once_with_one_key_are_one_batch(house: BatchHouse) -> None:
@@ -367,7 +366,7 @@ def test_requests_at_once_with_one_key_are_one_batch(house: BatchHouse) -> None:
 
     def create() -> None:
         headers = {"Idempotency-Key": "together"}
-        made.append(house.official.batches.create(**fields, extra_headers=headers).id)
+        made.append(house.client.batches.create(**fields, extra_headers=headers).id)
 
     threads = [threading.Thread(target=create) for _ in range(8)]
     for thread in threads:
@@ -444,7 +443,7 @@ def test_it_is_a_batch_like_all_others(house: BatchHouse) -> None:
         assert len(client.list_tasks({"batch_id": shown.id})) == 2
         native = client.submit_batch([{"type": "generate", "model": "m", "prompt": "x"}])
         with pytest.raises(openai.NotFoundError, match="not from a file"):
-            house.official.batches.retrieve("batch_" + native.batch_id.replace("-", ""))
+            house.client.batches.retrieve("batch_" + native.batch_id.replace("-", ""))
 
 
 def test_with_the_asynchronous_client(house: BatchHouse) -> None:

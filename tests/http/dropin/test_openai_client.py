@@ -10,19 +10,17 @@ import pytest
 
 from ollama_queue import Status
 from tests.support.fakes.model_server import Answer, Stream
-from tests.support.harness.openai import HI, OpenAIHarness, chat
+from tests.support.harness.openai import HI, OpenAIHarness, chat, open_openai
+from tests.support.harness.site import SITES
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
 TOOL: Any = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 
 
-@pytest.fixture(scope="module", params=["ollama", "openai"])
-def house(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[OpenAIHarness]:
-    made = OpenAIHarness(tmp_path_factory.mktemp("server"), request.param)
-    yield made
-    made.close()
+@pytest.fixture(scope="module", params=SITES)
+def house(request: pytest.FixtureRequest) -> Iterator[OpenAIHarness]:
+    with open_openai(request) as made:
+        yield made
 
 
 # --- replies ------------------------------------------------------------------------------------

@@ -9,18 +9,16 @@ import pytest
 from ollama_queue import Status
 from tests.support.fakes.model_server import Answer, Behaviour, Hang, Stream
 from tests.support.harness.executor import delta, sse
-from tests.support.harness.openai import HI, OpenAIHarness, chat
+from tests.support.harness.openai import HI, OpenAIHarness, chat, open_openai
+from tests.support.harness.site import SITES
 
 PATIENCE_S = 10.0
 
 
-@pytest.fixture(scope="module", params=["ollama", "openai"])
-def house(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[OpenAIHarness]:
-    made = OpenAIHarness(tmp_path_factory.mktemp("server"), request.param)
-    yield made
-    made.close()
+@pytest.fixture(scope="module", params=SITES)
+def house(request: pytest.FixtureRequest) -> Iterator[OpenAIHarness]:
+    with open_openai(request) as made:
+        yield made
 
 
 # --- errors -------------------------------------------------------------------------------------

@@ -11,30 +11,33 @@ import openai
 import pytest
 
 from ollama_queue.testing import InMemoryQueue
-from tests.support.fakes.model_server import FakeOllama
 from tests.support.harness.app import client
+from tests.support.harness.openai import OpenAIHarness, open_openai
 from tests.support.servers.queue_server import QueueServer
 
 DAY_S = 86_400
 LINES = b'{"custom_id": "a"}\n\xff\x00\r\n--x' * 50_000
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueueServer]:
-    with (
-        FakeOllama() as model,
-        QueueServer(tmp_path_factory.mktemp("server"), model.url, workers=1) as running,
-    ):
-        yield running
+in_a_folder = pytest.mark.parametrize("house", ["ollama"], indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module", params=["ollama", "follower"])
+def house(request: pytest.FixtureRequest) -> Iterator[OpenAIHarness]:
+    with open_openai(request) as made:
+        yield made
 
 
 @pytest.fixture
-def official(server: QueueServer) -> Iterator[openai.OpenAI]:
-    url = f"{server.base_url}/v1"
-    with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as made:
-        yield made
-        for file in made.files.list():
-            made.files.delete(file.id)
+def server(house: OpenAIHarness) -> QueueServer:
+    return house.server
+
+
+@pytest.fixture
+def official(house: OpenAIHarness) -> Iterator[openai.OpenAI]:
+    yield house.client
+    for file in house.client.files.list():
+        house.client.files.delete(file.id)
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def http() -> Iterator[httpx.Client]:
         yield client(queue, max_file=1000)
 
 
-def test_a_file_comes_back_as_it_was_sent(official: openai.OpenAI, server: QueueServer) -> None:
+def test_a_file_comes_back_as_it_was_sent(official: openai.OpenAI) -> None:
     file = official.files.create(file=("a b\u2014.jsonl", LINES), purpose="batch")
 
     assert (file.object, file.bytes, file.purpose, file.status) == (
@@ -58,14 +61,22 @@ def test_a_file_comes_back_as_it_was_sent(official: openai.OpenAI, server: Queue
     # With a length it is not chunked as well: a proxy takes that for an attack.
     headers = official.files.content(file.id).response.headers
     assert (headers["content-length"], "transfer-encoding" in headers) == (str(len(LINES)), False)
-    (stored,) = (server.folder / "data" / "files").iterdir()
-    assert (stored.stat().st_mode & 0o777, stored.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     official.files.delete(file.id)
     assert file.id not in [each.id for each in official.files.list()]  # read after its removal
-    assert not stored.exists()
     with pytest.raises(openai.NotFoundError, match=file.id) as caught:
         official.files.retrieve(file.id)
     assert (caught.value.code, caught.value.param) == ("not_found", "id")
+
+
+@in_a_folder
+def test_its_bytes_are_private_and_go_with_it(official: openai.OpenAI, server: QueueServer) -> None:
+    file = official.files.create(file=("a", LINES), purpose="batch")
+
+    (stored,) = (server.folder / "data" / "files").iterdir()
+    assert (stored.stat().st_mode & 0o777, stored.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    official.files.delete(file.id)
+    assert list(official.files.list()) == []  # read after its removal
+    assert not stored.exists()
 
 
 def test_an_upload_says_when_it_expires(official: openai.OpenAI) -> None:
@@ -198,6 +209,7 @@ def test_a_queue_in_memory_keeps_files_too(http: httpx.Client) -> None:
         assert http.get(f"/v1/files/{file['id']}{path}").status_code == 404
 
 
+@in_a_folder
 def test_a_client_that_leaves_in_the_middle_leaves_nothing(
     server: QueueServer, official: openai.OpenAI, tmp_path: Path
 ) -> None:

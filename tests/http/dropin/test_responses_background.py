@@ -13,7 +13,8 @@ import pytest
 
 from ollama_queue import Status
 from tests.support.fakes.model_server import Hang, Stream
-from tests.support.harness.openai import OpenAIHarness
+from tests.support.harness.openai import OpenAIHarness, open_openai
+from tests.support.harness.site import SITES
 
 TEXT = [
     "response.created",
@@ -32,13 +33,10 @@ TEXT = [
 PATIENCE_S = 10.0
 
 
-@pytest.fixture(scope="module", params=["ollama", "openai"])
-def house(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[OpenAIHarness]:
-    made = OpenAIHarness(tmp_path_factory.mktemp("server"), request.param)
-    yield made
-    made.close()
+@pytest.fixture(scope="module", params=SITES)
+def house(request: pytest.FixtureRequest) -> Iterator[OpenAIHarness]:
+    with open_openai(request) as made:
+        yield made
 
 
 def begin(house: OpenAIHarness, **more: Any) -> Any:

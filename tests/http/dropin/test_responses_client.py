@@ -14,7 +14,8 @@ from ollama_queue import Status
 from tests.support.chat_pieces import call, piece, usage
 from tests.support.fakes.model_server import Answer, Stream
 from tests.support.harness.executor import sse
-from tests.support.harness.openai import OpenAIHarness
+from tests.support.harness.openai import OpenAIHarness, open_openai
+from tests.support.harness.site import SITES
 
 TOOL: Any = {
     "type": "function",
@@ -39,13 +40,10 @@ TEXT = [
 ]
 
 
-@pytest.fixture(scope="module", params=["ollama", "openai"])
-def house(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[OpenAIHarness]:
-    made = OpenAIHarness(tmp_path_factory.mktemp("server"), request.param)
-    yield made
-    made.close()
+@pytest.fixture(scope="module", params=SITES)
+def house(request: pytest.FixtureRequest) -> Iterator[OpenAIHarness]:
+    with open_openai(request) as made:
+        yield made
 
 
 def ask(house: OpenAIHarness, **more: Any) -> Any:

@@ -9,7 +9,8 @@ import pytest
 from tests.support.chat_pieces import call, piece, usage
 from tests.support.fakes.model_server import Stream
 from tests.support.harness.executor import sse
-from tests.support.harness.openai import OpenAIHarness
+from tests.support.harness.openai import OpenAIHarness, open_openai
+from tests.support.harness.site import SITES
 
 
 def function(name: str) -> dict[str, Any]:
@@ -45,13 +46,10 @@ ASKED: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module", params=["ollama", "openai"])
-def house(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[OpenAIHarness]:
-    made = OpenAIHarness(tmp_path_factory.mktemp("server"), request.param)
-    yield made
-    made.close()
+@pytest.fixture(scope="module", params=SITES)
+def house(request: pytest.FixtureRequest) -> Iterator[OpenAIHarness]:
+    with open_openai(request) as made:
+        yield made
 
 
 def events(house: OpenAIHarness, body: dict[str, Any]) -> list[str]:

@@ -2,24 +2,23 @@
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import anthropic
 
-from tests.support.harness.official import OfficialHarness
+from tests.support.fakes.model_server import FakeOllama
+from tests.support.harness.site import Site
+from tests.support.servers.queue_server import QueueServer
 
 HI: Any = [{"role": "user", "content": "hi"}]
 Say = Callable[..., Any]
 
 
-class AnthropicHarness(OfficialHarness):
-    """And clients of both APIs."""
-
-    def __init__(self, folder: Path, kind: str) -> None:
-        super().__init__(folder, kind)
+class AnthropicHarness(Site):
+    def __init__(self, model: FakeOllama, server: QueueServer, kind: str) -> None:
+        super().__init__(model, server, kind)
         self.path = "/v1/chat/completions" if kind == "openai" else "/api/chat"
-        self.base_url = self.server.base_url
+        self.base_url = server.base_url
         self.client = anthropic.Anthropic(base_url=self.base_url, api_key="none", max_retries=0)
 
     def close(self) -> None:

@@ -113,7 +113,8 @@ class FollowerDoor(Door):
 
     def __init__(self, fleet: StandingFleet) -> None:
         self._fleet = fleet
-        self.fake = fleet.begin()
+        self.fake = FakeOllama(port=fleet.port)
+        fleet.begin()
         self.queue, self.direct = fleet.follower.client(), fleet.leader.client()
 
     def boot(self) -> object:
@@ -126,6 +127,7 @@ class FollowerDoor(Door):
         self.queue.close()
         self.direct.close()
         self._fleet.end()
+        self.fake.refuse()
 
 
 def ask(prompt: str = "hi", **fields: Any) -> NewTask:

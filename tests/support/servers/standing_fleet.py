@@ -3,13 +3,18 @@
 from pathlib import Path
 from typing import Self
 
+import httpx
+
 from ollama_queue.actors.store.encoding import FAMILIES, SHARED_FAMILIES
-from tests.support.fakes.model_server import FakeOllama
-from tests.support.servers.fleet import ServersOfQueue
+from tests.support.servers.fleet import PATIENCE_S, ServersOfQueue
 from tests.support.servers.real_models import model_server
 
-_KEPT = "meta"  # it has what the servers know of each other, too
-_EMPTIED = ", ".join({*FAMILIES, *SHARED_FAMILIES, "blobs", "journal"} - {_KEPT})
+# Not by TRUNCATE: its locks and those of a server that reads could wait for each other.
+_TABLES = {*FAMILIES, *SHARED_FAMILIES, "blobs", "journal"} - {"meta"}
+_EMPTY = [
+    *(f"DELETE FROM {table}".encode() for table in sorted(_TABLES)),
+    b"DELETE FROM meta WHERE key <> 'fleet_secret'",
+]
 # Beyond what a busy machine can make them wait: nobody but tests moves the lead.
 _TTL_S = 60.0
 _SETTINGS = "callbacks: {allowed_networks: [127.0.0.1]}\n"
@@ -20,8 +25,8 @@ class StandingFleet:
     Nobody leads between `end` and `begin`. Start it from the main thread."""
 
     def __init__(self, folder: Path, conninfo: str) -> None:
-        self._port = model_server.ReservedPort()
-        url = f"http://127.0.0.1:{self._port.number}"
+        self.port = model_server.ReservedPort()
+        url = f"http://127.0.0.1:{self.port.number}"
         self._servers = ServersOfQueue(
             folder,
             url,
@@ -41,23 +46,22 @@ class StandingFleet:
         (self.follower,) = self._servers.followers()
         with self._servers.connection() as connection:
             ((self._leads,),) = connection.execute(b"SELECT server FROM leader").fetchall()
+        self._http = httpx.Client(base_url=self.leader.base_url, timeout=PATIENCE_S)
         self._depose()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._http.close()
         self._servers.__exit__(*error)
 
-    def begin(self) -> FakeOllama:
-        """Empty the queue, and have it led. Returns its model server, which is a new one."""
-        self._model = FakeOllama(port=self._port)
+    def begin(self) -> None:
+        """Empty the queue, and have it led. Its model server, at `port`, is there already."""
         with self._servers.connection() as connection:
-            connection.execute(f"TRUNCATE {_EMPTIED}".encode())
-            connection.execute(b"DELETE FROM meta WHERE key <> 'fleet_secret'")
+            for statement in _EMPTY:
+                connection.execute(statement)
         self._appoint()
-        return self._model
 
     def end(self) -> None:
-        self._model.refuse()
         self._depose()
 
     def reboot(self) -> None:
@@ -73,20 +77,22 @@ class StandingFleet:
         return sum(each.log_text().count(" crashed") for each in (self.leader, self.follower))
 
     def _depose(self) -> None:
-        """End the lead, and let nobody begin one."""
+        """End the lead, and let nobody begin one. Waits until the leader has heard of it: until
+        then it makes calls."""
         with self._servers.connection() as connection:
             connection.execute(
                 b"UPDATE leader SET epoch = epoch + 1, server = NULL, seen_at = 'infinity'"
             )
             connection.execute(b"NOTIFY ollama_queue_leader")
+        self._servers.until(lambda: "leader" not in self._http.get("/readyz").text)
 
     def _appoint(self) -> None:
         """Give the lead back, and wait until both servers answer."""
         with self._servers.connection() as connection:
+            epoch = self.epoch()
             connection.execute(
                 b"UPDATE leader SET server = %b, seen_at = clock_timestamp()", [self._leads]
             )
-            epoch = self.epoch()
 
             def leads() -> bool:
                 """Beats are rare: ask for one."""
