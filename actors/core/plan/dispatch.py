@@ -19,7 +19,7 @@ from ..model.orders import (
     Warn,
 )
 from ..model.outcomes import Answered, Failed, Outcome, ProbeResult, Stopped, Verdict
-from ..model.tasks import Status
+from ..model.tasks import Priority, Status
 from ..routing.fallbacks import Candidate
 from ..routing.gates import Gate
 from ..routing.lanes import Lane
@@ -143,17 +143,25 @@ class Dispatch:
         )
         yield run if running.server is None else self.slots.assign(running, run)
 
-    def adopt(self, entry: Entry, call: AssignedCall, *, cancelled: bool) -> Running | None:
-        """Take over a call that another server makes; None if its backend is unknown."""
+    def adopt(self, call: AssignedCall, running: dict[str, Entry], now: float) -> Iterator[Order]:
+        """Take over a call that another server makes, and its task out of `running`. One whose task
+        has ended keeps its slot and its backend until it is stopped."""
         gate = self.gates.get(call.run.backend)
-        if gate is None:
-            return None
-        running = self.slots.adopt(entry, gate, call, cancelled=cancelled)
-        running.charged = self.policy.begin(entry)
+        if gate is None or not self.slots.has(call.server):
+            yield DropCall(call.key)
+            return
+        entry, is_over = running.get(call.run.task_id), False
+        if entry is None or entry.attempt != call.run.attempt:
+            entry, is_over = _stand_in(call), True
+        adopted = self.slots.adopt(entry, gate, call, cancelled=is_over)
+        adopted.charged = self.policy.begin(entry)
         if self._caps:
             self._count(entry.tenant, 1)
         gate.enter(max(call.started_at - entry.queued_at, 0.0))
-        return running
+        if is_over:
+            yield from self.slots.stop(adopted, now)
+        else:
+            del running[entry.id]
 
     def _models_in(self, gate: Gate) -> frozenset[str]:
         return frozenset(running.model for running in self.slots if running.gate is gate)
@@ -276,3 +284,21 @@ def _tokens(outcome: Outcome | None) -> float | None:
             return 0.0
         case Failed() | Stopped():
             return None
+
+
+def _stand_in(call: AssignedCall) -> Entry:
+    """For the task of a call that is to be stopped: the plan has no such task any more."""
+    return Entry(
+        id=call.run.task_id,
+        route="",
+        priority=Priority.NORMAL,
+        queued_at=call.started_at,
+        due=0.0,
+        attempt=call.run.attempt,
+        retry_count=0,
+        max_retries=0,
+        interruptions=0,
+        size=0,
+        timeout_s=None,
+        key=None,
+    )

@@ -32,7 +32,7 @@ from ..model.orders import (
     SetFlag,
 )
 from ..model.outcomes import CallEnd, Failed, Outcome, ProbeResult
-from ..model.tasks import ErrorCode, Priority, Record, Status
+from ..model.tasks import ErrorCode, Record, Status
 from ..routing.placement import Gates
 from ..routing.routes import Route, read_route
 from .acceptance import accept, route_of
@@ -107,27 +107,12 @@ class Plan:
         yield from self.restore(waiting, running.values(), flags, now)
         self.keys.restore(keys, self.entries)
         for call in calls:
-            orders.extend(self._adopt(call, running, now))
+            orders.extend(self.dispatch.adopt(call, running, now))
         for entry in running.values():
             change, left = interrupt(entry, CRASHED, None, now)
             orders.append(replace(change, cut=CRASHED))
             self._let_go(left, change, now)
         return [*orders, *self._dispatch(now)]
-
-    def _adopt(self, call: AssignedCall, running: dict[str, Entry], now: float) -> Iterator[Order]:
-        """Take over a call that another server makes, and its task out of `running`. One whose task
-        has ended keeps its slot and its backend until it is stopped."""
-        entry, is_over = running.get(call.run.task_id), False
-        if entry is None or entry.attempt != call.run.attempt:
-            entry, is_over = _stand_in(call), True
-        is_there = self.slots.has(call.server)
-        adopted = self.dispatch.adopt(entry, call, cancelled=is_over) if is_there else None
-        if adopted is None:
-            yield DropCall(call.key)
-        elif is_over:
-            yield from self.slots.stop(adopted, now)
-        else:
-            del running[entry.id]
 
     def restore(
         self,
@@ -513,21 +498,3 @@ class Plan:
         if self.drain_by is not None and not self.hands_over:
             raise Unavailable("the queue is shutting down", retry_after_s=5)
         self.capacity.check(tasks, size)
-
-
-def _stand_in(call: AssignedCall) -> Entry:
-    """For the task of a call that is to be stopped: the plan has no such task any more."""
-    return Entry(
-        id=call.run.task_id,
-        route="",
-        priority=Priority.NORMAL,
-        queued_at=call.started_at,
-        due=0.0,
-        attempt=call.run.attempt,
-        retry_count=0,
-        max_retries=0,
-        interruptions=0,
-        size=0,
-        timeout_s=None,
-        key=None,
-    )
