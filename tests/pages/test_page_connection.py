@@ -8,7 +8,17 @@ from playwright.sync_api import Browser, BrowserContext, Route, expect
 
 from tests.support.fakes.model_server import FakeOllama
 from tests.support.harness.page import BrowserTab
+from tests.support.servers.fleet import ServersOfQueue
+from tests.support.servers.postgres import PostgresServer
 from tests.support.servers.queue_server import QueueServer
+
+# Counts how often the page has said that it is not connected.
+COUNT_LOSSES = """() => {
+    window.losses = 0;
+    new MutationObserver(() => {
+        if (document.querySelector(".banner.lost, .connection.lost")) window.losses += 1;
+    }).observe(document.body, { subtree: true, childList: true, attributes: true });
+}"""
 
 
 @pytest.fixture
@@ -49,6 +59,37 @@ def test_a_restart_of_the_server_is_said_and_got_over(
     expect(rows).to_have_count(2)
     expect(rows.first).to_contain_text("after the restart")
     expect(rows.first).to_contain_text("completed")
+
+
+def test_a_page_at_a_server_that_follows_outlives_the_leader(
+    browser: Browser, fake: FakeOllama, tmp_path: Path
+) -> None:
+    with (
+        PostgresServer() as database,
+        database.queue() as conninfo,
+        ServersOfQueue(tmp_path, fake.url, conninfo, size=2) as fleet,
+    ):
+        leader, (follower,) = fleet.leader(), fleet.followers()
+        fleet.ready(follower)
+        context = browser.new_context(base_url=follower.base_url)
+        tab = BrowserTab(context.new_page(), follower)
+        tab.wait_for(tab.submit_chat("of the old leader"))
+        tab.open("tasks").evaluate(COUNT_LOSSES)
+        rows = tab.page.locator("tr.task-row")
+        expect(rows).to_have_count(1)
+
+        leader.kill()
+        fleet.until(lambda: fleet.leader() is follower)
+        fleet.ready(follower)
+        tab.wait_for(tab.submit_chat("of the new leader"))
+
+        expect(rows).to_have_count(2)
+        expect(rows.first).to_contain_text("of the new leader")
+        expect(rows.first).to_contain_text("completed")
+        expect(tab.page.locator(".connection.live")).to_be_visible()
+        assert tab.page.evaluate("window.losses") == 0
+        assert tab.errors() == []
+        context.close()
 
 
 def test_an_action_that_cannot_be_done_says_so(
