@@ -120,7 +120,7 @@ class EventRelay:
                     self._connected(True)
                 if frame.events:
                     tell(self._bus, Publish(frame.events))
-                if not self._is_wanted():
+                if not self._is_wanted() or self._where()[0] != url:
                     return
 
     def _connected(self, is_connected: bool) -> None:

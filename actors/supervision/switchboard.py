@@ -147,8 +147,9 @@ class Switchboard:
         return next((each.url for each in servers if each.id == server), None), self.secret
 
     def leader_address(self) -> tuple[str | None, bytes]:
-        """The address of the other server that leads, None if there is none, and the secret."""
-        leader = self.leader
+        """The address of the other server that leads, None if none does, or this server has not
+        seen the database of late, and the secret."""
+        leader = self.leader if time.monotonic() < self._seen_until else None
         return None if leader is None else leader.url, self.secret
 
     def read_from(self, readable: Readable | None) -> None:

@@ -256,3 +256,18 @@ def test_a_web_socket_whose_key_the_leader_counts_is_the_leader_s(locked: Server
 
         with Socket(follower, SLOW) as late:
             assert late.closed()[0] == 1008  # 3 an hour
+
+
+def test_a_server_that_has_lost_its_database_serves_no_web_socket(linked: ServersOfQueue) -> None:
+    """It does not hear which keys are revoked. The leader does, to which it passes the next on."""
+    leader, follower = linked.leader(), linked.followers()[0]
+    with Socket(follower) as socket:
+        socket.next("snapshot")
+
+        follower.to_database.cut()
+
+        code, reason = socket.closed()
+    assert (code, "another server leads" in reason) == (1013, True)
+    with Socket(follower) as again:
+        again.next("snapshot")
+        assert sockets(leader) == 1
