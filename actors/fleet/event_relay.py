@@ -101,12 +101,12 @@ class EventRelay:
                 self._changed.wait_for(lambda: self._is_closed, RETRY_S)
 
     def _hear(self, transport: ConnectionTransport) -> None:
-        url, secret = self._where()
+        url, seal = self._where()
         if url is None:
             return
         self._heard = url, transport
         transport.begin()
-        with closing(transport.send(signed_target(url, secret, "GET", EVENTS_PATH))) as response:
+        with closing(transport.send(signed_target(url, seal, "GET", EVENTS_PATH))) as response:
             if response.status != 200:
                 return
             for frame in event_frames(response):

@@ -38,6 +38,7 @@ from .asks import (
     encode_command,
 )
 from .server_request import Where, signed_target
+from .signature import Seal
 
 CONNECT_S = 2.0
 READ_SILENCE_S = 2.0  # of the leader, to a question: then the request is passed on to it
@@ -177,7 +178,7 @@ class LeaderProxy(Actor):
     def send(self, lane: _Lane) -> None:
         """Send what waits, as far as connections are free."""
         while lane.waiting and lane.free:
-            url, secret = self.where()
+            url, seal = self.where()
             asked = lane.take()
             if url is None:
                 error = Unavailable("no server leads the queue at the moment", retry_after_s=1)
@@ -189,7 +190,7 @@ class LeaderProxy(Actor):
             self.batches[ticket] = _Batch(lane, url, transport, asked)
             repeats, me = lane is self.reads, self.actor_ref
             lane.threads.submit(
-                partial(_exchange, transport, url, secret, asked, repeats=repeats),
+                partial(_exchange, transport, url, seal, asked, repeats=repeats),
                 partial(_note_answered, me, ticket, len(asked)),
             )
 
@@ -217,7 +218,7 @@ def _note_answered(
 def _exchange(
     transport: ConnectionTransport,
     url: str,
-    secret: bytes,
+    seal: Seal,
     batch: Sequence[_Asked],
     *,
     repeats: bool,
@@ -225,7 +226,7 @@ def _exchange(
     """Send a batch, and return the replies to it, each of which may be a `QueueError`."""
     body = encode_batch([asked.data for asked in batch])
     path = ASK_PATH + hashlib.sha256(body).hexdigest()
-    target = signed_target(url, secret, "POST", path)
+    target = signed_target(url, seal, "POST", path)
     undone = Unavailable("the server asked does not lead", retry_after_s=1)
     try:
         with closing(transport.send(target, body, repeats=repeats)) as answer:

@@ -15,6 +15,7 @@ from ..core.model.orders import LEADER, PlacedCall
 from ..core.model.tasks import AttemptBegun, Piece
 from ..executors.transport import ConnectionTransport
 from .server_request import signed_target
+from .signature import Seal
 from .stream_frames import frames
 
 PATH = "/fleet/streams/"  # plus the id of a task, and an attempt
@@ -31,11 +32,11 @@ class StreamRelay:
         self,
         call: PlacedCall,
         bus: Ref,
-        where: Callable[[str], tuple[str | None, bytes]],
+        where: Callable[[str], tuple[str | None, Seal]],
         pause_s: float,
         make_receiver: MakeReceiver = PlainReceiver,
     ) -> None:
-        """`where` returns a server's address, None if it has none, and the servers' secret."""
+        """`where` returns a server's address, None if it has none, and the servers' seal."""
         self._call, self._bus, self._where, self._pause_s = call, bus, where, pause_s
         self._transport = ConnectionTransport(SILENCE_S, make_receiver=make_receiver)
         self._is_aborted = threading.Event()
@@ -53,21 +54,21 @@ class StreamRelay:
         call, is_complete = self._call, False
         try:
             self._is_aborted.wait(self._pause_s)
-            url, secret = self._where(self._call.server)
+            url, seal = self._where(self._call.server)
             if url is not None and not self._is_aborted.is_set():
-                is_complete = self._follow(url, secret)
+                is_complete = self._follow(url, seal)
         except (httpx.HTTPError, ValueError):
             pass  # RelayEnded says that it is incomplete; it begins anew while it is needed
         finally:
             self._transport.close()
             tell(self._bus, RelayEnded(call.task_id, call.attempt, is_complete))
 
-    def _follow(self, url: str, secret: bytes) -> bool:
+    def _follow(self, url: str, seal: Seal) -> bool:
         """Whether the last piece has come."""
         task_id, attempt = self._call.task_id, self._call.attempt
         path = LEADER_PATH if self._call.server == LEADER else PATH
         log: StreamLog | None = None
-        target = signed_target(url, secret, "GET", f"{path}{task_id}/{attempt}")
+        target = signed_target(url, seal, "GET", f"{path}{task_id}/{attempt}")
         self._transport.begin()
         with closing(self._transport.send(target)) as response:
             if response.status != 200:

@@ -127,7 +127,7 @@ class FleetSystem(System):
 
     def prepare(self) -> None:
         prepare(self.database)
-        self.switchboard.secret = shared_secret(self.database)
+        self.switchboard.seal.secret = shared_secret(self.database)
 
     def on_fatal(self, error: str) -> None:
         """The Election has crashed: without it nobody would notice that this server's lead ends."""
@@ -176,6 +176,7 @@ class FleetSystem(System):
             self.begin()
         except QueueError as error:
             log.error("this server cannot lead: %s", error.message)
+            self.switchboard.miss(error.message)
             if refused := refusal(error.message):
                 self.only_read(epoch, refused)
             else:

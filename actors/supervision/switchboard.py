@@ -17,6 +17,7 @@ from ..core.messages.leader_proxy import ANSWERED_BY
 from ..core.model.errors import OutcomeUnknown, QueueError, Unavailable
 from ..core.model.orders import LEADER
 from ..fleet.event_relay import EventRelay
+from ..fleet.signature import Seal
 
 JOIN_S = 1.0  # between two looks whether another server still leads
 RETRY_S = 0.1  # before what failed at once is tried again
@@ -75,14 +76,14 @@ class Switchboard:
         self.is_closed = False  # for good
         self.sight: Sight | None = None  # of the other servers; None while there are none
         self.trouble = ""  # with what the servers share, in the words of a sentence
-        self.secret = b""  # that the servers share
+        self.seal = Seal()  # of the servers
         self.assigned_bus: Ref | None = None  # of the calls that this server makes for others
         self._readable: Readable | None = None
         self._seen_until = 0.0  # how long what was seen holds, by the steady clock
         self._watchers: list[Callable[[], None]] = []
 
     def connect(self, generation: Generation) -> None:
-        self.boots += 1
+        self.boots, self.trouble = self.boots + 1, ""
         self._set(generation)
 
     def disconnect(self, error: QueueError) -> None:
@@ -105,16 +106,19 @@ class Switchboard:
     def see(self, sight: Sight, holds_s: float) -> None:
         """Note who leads, and who is there, as of now. It holds for so many seconds."""
         with self._changed:
-            self.sight, self.trouble = sight, ""
+            self.sight = sight
+            self.seal.set_time(sight.at)
             self._seen_until = time.monotonic() + holds_s
             leader = sight.leader
             if leader and not (leader.is_here or self.is_closed or self.is_leading):
+                self.trouble = ""
                 self._now = LedElsewhere(_where(leader), retry_after_s=1)
             self._changed.notify_all()
         self._tell()
 
     def miss(self, error: str) -> None:
-        """Note that the last beat has failed. The error may name what is nobody's business."""
+        """Note that a beat or the start of a lead has failed, until a lead begins. The error may
+        name what is nobody's business."""
         self.trouble = trouble(error)
 
     def nobody_leads(self) -> Unavailable:
@@ -138,19 +142,19 @@ class Switchboard:
         leader = None if self.sight is None else self.sight.leader
         return None if leader is None or leader.is_here else leader
 
-    def where(self, server: str) -> tuple[str | None, bytes]:
+    def where(self, server: str) -> tuple[str | None, Seal]:
         """The address of a server, or of `LEADER`, None if it has none or is gone, and the servers'
-        secret."""
+        seal."""
         if server == LEADER:
             return self.leader_address()
         servers = [] if self.sight is None else self.sight.servers
-        return next((each.url for each in servers if each.id == server), None), self.secret
+        return next((each.url for each in servers if each.id == server), None), self.seal
 
-    def leader_address(self) -> tuple[str | None, bytes]:
+    def leader_address(self) -> tuple[str | None, Seal]:
         """The address of the other server that leads, None if none does, or this server has not
-        seen the database of late, and the secret."""
+        seen the database of late, and the seal."""
         leader = self.leader if time.monotonic() < self._seen_until else None
-        return None if leader is None else leader.url, self.secret
+        return None if leader is None else leader.url, self.seal
 
     def read_from(self, readable: Readable | None) -> None:
         """Have these answer reads while this server does not lead; None: nobody."""

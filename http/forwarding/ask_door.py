@@ -12,8 +12,8 @@ from ...actors.core.messages.leader_proxy import ANSWERED_BY, ForLeader, GetQueu
 from ...actors.core.messages.replies import StoredTask
 from ...actors.core.model.errors import QueueError
 from ...actors.core.model.stats import QueueStats
-from ...actors.fleet import signature
 from ...actors.fleet.asks import ASK_PATH, MOST_BYTES, decode_batch, encode_replies
+from ...actors.fleet.signature import HEADER
 from ...actors.supervision.switchboard import Generation
 from ..requests.exchange import Exchange
 from .feed_door import LeadingServer
@@ -51,8 +51,8 @@ class AskDoor:
         asks."""
         if not target.startswith(ASK_PATH):
             return False
-        signed = exchange.headers.get(signature.HEADER.lower(), "")
-        if signature.vouched(self._server.secret, signed, exchange.method, target) is None:
+        signed = exchange.headers.get(HEADER.lower(), "")
+        if self._server.seal.vouched(signed, exchange.method, target) is None:
             output.send(403, (), b"")
             return True
         speak_for_many()

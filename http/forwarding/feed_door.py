@@ -8,9 +8,9 @@ from ...actors.base.mailbox import Closed, Mailbox
 from ...actors.core.messages import Subscribe, Unsubscribe
 from ...actors.core.model.errors import QueueError
 from ...actors.core.model.events import EventRecord
-from ...actors.fleet import signature
 from ...actors.fleet.event_frames import event_frame
 from ...actors.fleet.event_relay import EVENTS_PATH, HEARTBEAT_S
+from ...actors.fleet.signature import HEADER, Seal
 from ...actors.supervision.switchboard import Generation
 from ..requests.exchange import Exchange
 from .stream_door import StreamOutput
@@ -20,7 +20,7 @@ _BYTES = (("Content-Type", "application/octet-stream"), ("Cache-Control", "no-st
 
 
 class LeadingServer(Protocol):
-    secret: bytes
+    seal: Seal
 
     @property
     def is_leading(self) -> bool: ...
@@ -45,8 +45,8 @@ class FeedDoor:
         asks."""
         if target != EVENTS_PATH:
             return False
-        signed = exchange.headers.get(signature.HEADER.lower(), "")
-        if signature.vouched(self._server.secret, signed, exchange.method, target) is None:
+        signed = exchange.headers.get(HEADER.lower(), "")
+        if self._server.seal.vouched(signed, exchange.method, target) is None:
             output.send(403, (), b"")
             return True
         speak_for_many()

@@ -13,7 +13,7 @@ from ...actors.base.receiver import MakeReceiver, PlainReceiver
 from ...actors.core.fleet.servers import Leader
 from ...actors.core.model.errors import OutcomeUnknown, Unavailable
 from ...actors.executors.transport import ConnectionTransport, Response, reason_of
-from ...actors.fleet import signature
+from ...actors.fleet.signature import HEADER
 from .. import wire
 from ..requests.exchange import Exchange
 from .ask_door import AskDoor, LeadingQueue
@@ -271,10 +271,9 @@ class LeaderDoor:
     def _recognize(self, request: PassedRequest, connection: ClientSocket) -> None:
         """Take the client's address from the server that has passed its request on."""
         exchange = request.exchange
-        value = exchange.headers.get(signature.HEADER.lower())
+        value = exchange.headers.get(HEADER.lower())
         if value is not None:
-            secret, method = self._fleet.secret, exchange.method
-            address = signature.vouched(secret, value, method, request.target)
+            address = self._fleet.seal.vouched(value, exchange.method, request.target)
             if address is not None:
                 exchange.address = address
                 connection.speak_for_many()
@@ -291,7 +290,7 @@ class LeaderDoor:
     ) -> None:
         """Have `leader` answer. Raises `NotReached`, `OutcomeUnknown`, `OSError`."""
         assert leader.url is not None, "checked before"
-        target = RawTarget(request, leader.url, self._fleet.secret)
+        target = RawTarget(request, leader.url, self._fleet.seal)
         if request.is_handshake:
             self._open_tunnel(leader, leader.url, target, connection)
             return

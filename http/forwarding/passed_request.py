@@ -9,13 +9,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ...actors.executors.transport import Target
-from ...actors.fleet import signature
+from ...actors.fleet.signature import HEADER, Seal
 from ..requests.exchange import Exchange
 
 HOP = "X-Queue-Hop"
 NOT_LEADING = "X-Queue-Not-Leading"  # of an answer: the request was not carried out
 SMALL = 256 << 10  # bytes of a body that is kept, so that it can be sent again
-_OWN = frozenset({HOP.lower(), signature.HEADER.lower(), "content-length", "expect"})
+_OWN = frozenset({HOP.lower(), HEADER.lower(), "content-length", "expect"})
 # What belongs to one connection.
 _PER_CONNECTION = frozenset(
     [
@@ -99,17 +99,17 @@ class PassedRequest(Struct, frozen=True):
 class RawTarget(Target):
     """The head of a passed request for `leader`: an address without a path."""
 
-    def __init__(self, request: PassedRequest, leader: str, secret: bytes) -> None:
+    def __init__(self, request: PassedRequest, leader: str, seal: Seal) -> None:
         exchange = request.exchange
         self.method, self.url = exchange.method, _parsed(leader)
         self.origin = (self.url.scheme, self.url.raw_host, self.url.port)
         self._length = request.length
-        signed = signature.sign(secret, exchange.address, exchange.method, request.target)
+        signed = seal.sign(exchange.address, exchange.method, request.target)
         lines = [
             f"{exchange.method} {request.target} HTTP/1.1",
             *_lines(kept(exchange.headers, _OWN)),
             f"{HOP}: 1",
-            f"{signature.HEADER}: {signed}",
+            f"{HEADER}: {signed}",
         ]
         if "host" not in exchange.headers:
             lines.append(f"Host: {self.url.netloc.decode()}")

@@ -11,7 +11,7 @@ from ...actors.core.model.event_names import EVENTS
 from ...actors.core.model.events import EventRecord
 from ...actors.core.model.tasks import AttemptBegun, Piece, Record, Status
 from ...actors.embedded.watch import AT_ONCE_BYTES
-from ...actors.fleet import signature
+from ...actors.fleet.signature import HEADER, Seal
 from ...actors.fleet.stream_frames import HEARTBEAT, Framed, frame
 from ...actors.fleet.stream_relay import HEARTBEAT_S, LEADER_PATH, PATH
 from ...actors.supervision.switchboard import Generation
@@ -26,7 +26,7 @@ class CallingServer(Protocol):
     """A server that makes calls for others: `assigned_bus` has what they stream; and while it
     leads, its own."""
 
-    secret: bytes
+    seal: Seal
     assigned_bus: Ref | None
 
     def current(self) -> Generation: ...
@@ -59,9 +59,9 @@ class StreamDoor:
         asks: it has a connection for each stream."""
         if not target.startswith((PATH, LEADER_PATH)):
             return False
-        signed = exchange.headers.get(signature.HEADER.lower(), "")
+        signed = exchange.headers.get(HEADER.lower(), "")
         frames = None
-        if signature.vouched(self._server.secret, signed, exchange.method, target) is not None:
+        if self._server.seal.vouched(signed, exchange.method, target) is not None:
             frames = self._frames(target, exchange.send_now)
         if frames is None:
             output.send(403, (), b"")

@@ -43,9 +43,11 @@ class FleetServer(Struct, PublicRecord, frozen=True, kw_only=True):
 class Sight(Struct, frozen=True):
     """What a server saw when it showed itself: who leads, None if nobody does; all servers that
     were seen of late; and the API keys that are stored. `is_alike`: whether its settings are those
-    of the leader, as far as they concern tasks."""
+    of the leader, as far as they concern tasks. `at`: what the database's clock showed, in seconds
+    since 1970."""
 
     leader: Leader | None
     servers: list[FleetServer]
     access_keys: tuple[AccessKey, ...] = ()
     is_alike: bool = True
+    at: float = 0.0

@@ -65,7 +65,8 @@ WITH mine AS ({mine}), shown ({_COLUMNS}) AS ({shown}), buried AS ({buried}), le
     SELECT * FROM shown UNION ALL SELECT {_COLUMNS} FROM servers WHERE id <> %(me)s
         AND seen_at >= clock_timestamp() - make_interval(secs => %(buried_after)s)
 )
-SELECT (SELECT epoch FROM mine), leads.epoch, leads.server::text, leads.url,
+SELECT extract(epoch FROM clock_timestamp())::float8,
+    (SELECT epoch FROM mine), leads.epoch, leads.server::text, leads.url,
     (SELECT md5(string_agg(value, ''::bytea ORDER BY key)) {_STORED_KEYS}),
     (SELECT count(*) FROM index WHERE key >= 's1' AND key < 's2'),
     seen.id::text, seen.url, slots, version, settings, refusal,
@@ -156,10 +157,10 @@ class Leadership:
         """The epoch in which this server leads, and what it saw."""
         with self._working():
             rows = self._run(statement, epoch=epoch).fetchall()
-            leads, number, leading, url, digest, running = rows[0][:6]
+            at, leads, number, leading, url, digest, running = rows[0][:7]
             keys = self._access_keys(digest)
         leader = None if leading is None else Leader(number, leading, url, leading == self.me.id)
-        seen = [row[6:] for row in rows]
+        seen = [row[7:] for row in rows]
         settings_there = next((row[4] for row in seen if row[0] == leading), None)
         assigned = sum(row[7] for row in seen)
         servers = [
@@ -178,7 +179,8 @@ class Leadership:
             for id, url, slots, version, settings, refusal, lag_s, calls in seen
         ]
         servers.sort(key=lambda each: not each.leads)
-        return leads, Sight(leader, servers, keys, settings_there in (self.me.settings, None))
+        is_alike = settings_there in (self.me.settings, None)
+        return leads, Sight(leader, servers, keys, is_alike, at)
 
     def _access_keys(self, digest: str | None) -> tuple[AccessKey, ...]:
         """The stored keys, which are read again when they have changed."""
@@ -195,6 +197,7 @@ class Leadership:
                 Patience(self._ttl_s),  # a later answer is of no use
                 statement_timeout=milliseconds,
                 lock_timeout=milliseconds,
+                plan_cache_mode="force_generic_plan",  # planning takes longer than the beat itself
             )
         return self._connection.execute(statement, self._mine | more)
 

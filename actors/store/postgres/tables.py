@@ -1,5 +1,6 @@
 """The tables in PostgreSQL, over a few connections; a statement that was cut is repeated once."""
 
+import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from .connections import (
 
 T = TypeVar("T")
 Connection = PatientConnection
+_POOL = "ollama-queue"
 _MOST_CONNECTIONS = 4
 _PATIENCE_S = 5.0  # for a connection
 # Rows are found by their keys. Statistics never decide: a plan made for an empty table would stay.
@@ -92,7 +94,7 @@ class Tables(RowReader):
             min_size=1,
             max_size=_MOST_CONNECTIONS,
             timeout=_PATIENCE_S,
-            name="ollama-queue",
+            name=_POOL,
             open=False,
         )
         self._here = threading.local()
@@ -228,6 +230,15 @@ class HeldView(RowReader):
 
     def release(self) -> None:
         self._view.leave()
+
+
+def _is_of_another_pool(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    return _POOL not in message and PatientConnection.__name__ not in message
+
+
+# It says at each try what those who wait for a connection say once.
+logging.getLogger("psycopg.pool").addFilter(_is_of_another_pool)
 
 
 def _is_cut(error: psycopg.OperationalError) -> bool:

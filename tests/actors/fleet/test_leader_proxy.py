@@ -19,11 +19,11 @@ from ollama_queue.actors.core.model.errors import Conflict, OutcomeUnknown, Queu
 from ollama_queue.actors.core.model.tasks import CLIENT_LEFT, Status, Submitted
 from ollama_queue.actors.fleet.asks import ASK_PATH, decode_batch, encode_replies
 from ollama_queue.actors.fleet.leader_proxy import CHANGERS, LeaderProxy
-from ollama_queue.actors.fleet.signature import HEADER, vouched
+from ollama_queue.actors.fleet.signature import HEADER, Seal
 from tests.support.recorders import a_record, asked
 
 PATIENCE_S = 20.0
-SECRET = b"of the servers"
+SEAL = Seal(b"of the servers")
 Answer = Callable[[list[ForLeader]], tuple[int, bytes] | None]
 
 
@@ -58,7 +58,7 @@ class FakeLeader:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                assert vouched(SECRET, self.headers[HEADER], "POST", self.path) is not None
+                assert SEAL.vouched(self.headers[HEADER], "POST", self.path) is not None
                 assert self.path.startswith(ASK_PATH)
                 commands = decode_batch(body)
                 answer = leader.script.pop(0) if leader.script else well
@@ -103,7 +103,7 @@ class Follower:
         self.proxy: Ref = start(
             LeaderProxy,
             self.crashes.append,
-            where=lambda: (self.url, SECRET),
+            where=lambda: (self.url, SEAL),
             tell_here=self.tell_here,
         )
 

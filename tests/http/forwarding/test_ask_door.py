@@ -14,17 +14,17 @@ from ollama_queue.actors.core.messages.replies import StoredTask
 from ollama_queue.actors.core.messages.scheduler import Cancel, Explain
 from ollama_queue.actors.core.model.errors import NotFound
 from ollama_queue.actors.core.model.tasks import Submitted
-from ollama_queue.actors.fleet import signature
 from ollama_queue.actors.fleet.asks import (
     ASK_PATH,
     decode_replies,
     encode_batch,
     encode_command,
 )
+from ollama_queue.actors.fleet.signature import HEADER, Seal
 from ollama_queue.http.forwarding.ask_door import MOST_BODY, AskDoor
 from ollama_queue.http.requests.exchange import Exchange
 
-SECRET = b"of the servers"
+SEAL = Seal(b"of the servers")
 
 
 class Output:
@@ -44,15 +44,15 @@ class Door:
 
     def __init__(self, queue: QueueManager) -> None:
         self.queue, self.many = queue, 0
-        self.queue._switchboard.secret = SECRET
+        self.queue._switchboard.seal = SEAL
         self.door = AskDoor(queue._switchboard, queue)
 
     def recognize(self) -> None:
         self.many += 1
 
-    def post(self, body: bytes, *, signed_for: bytes | None = None, secret: bytes = SECRET) -> int:
+    def post(self, body: bytes, *, signed_for: bytes | None = None, seal: Seal = SEAL) -> int:
         target = ASK_PATH + hashlib.sha256(body if signed_for is None else signed_for).hexdigest()
-        headers = {signature.HEADER.lower(): signature.sign(secret, "-", "POST", target)}
+        headers = {HEADER.lower(): seal.sign("-", "POST", target)}
         exchange = Exchange("POST", target, "", headers, BytesIO(body))
         self.output = Output()
         assert self.door.answer(exchange, target, self.output, self.recognize)
@@ -83,19 +83,19 @@ def test_each_command_of_a_batch_is_answered_in_its_place(door: Door) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "signed_for", "secret", "wanted"),
+    ("body", "signed_for", "seal", "wanted"),
     [
-        (encode_batch([encode_command(Cancel("a"))]), None, b"of a stranger", 403),
-        (encode_batch([encode_command(Cancel("a"))]), b"another body", SECRET, 400),
-        (b"\xc1", None, SECRET, 400),
-        (encode_batch([b"\x07"]), None, SECRET, 400),
-        (b"x" * (MOST_BODY + 1), None, SECRET, 400),
+        (encode_batch([encode_command(Cancel("a"))]), None, Seal(b"of a stranger"), 403),
+        (encode_batch([encode_command(Cancel("a"))]), b"another body", SEAL, 400),
+        (b"\xc1", None, SEAL, 400),
+        (encode_batch([b"\x07"]), None, SEAL, 400),
+        (b"x" * (MOST_BODY + 1), None, SEAL, 400),
     ],
 )
 def test_what_no_server_asks_is_refused(
-    door: Door, body: bytes, signed_for: bytes | None, secret: bytes, wanted: int
+    door: Door, body: bytes, signed_for: bytes | None, seal: Seal, wanted: int
 ) -> None:
-    assert door.post(body, signed_for=signed_for, secret=secret) == wanted
+    assert door.post(body, signed_for=signed_for, seal=seal) == wanted
     assert door.output.body == b""
 
 

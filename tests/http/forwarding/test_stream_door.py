@@ -15,20 +15,20 @@ from ollama_queue.actors.core.messages import StreamEnded, StreamGrew
 from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.core.model.tasks import AttemptBegun, Piece
 from ollama_queue.actors.event_bus import EventBus
-from ollama_queue.actors.fleet import signature
+from ollama_queue.actors.fleet.signature import HEADER, Seal
 from ollama_queue.actors.fleet.stream_frames import frames
 from ollama_queue.actors.fleet.stream_relay import PATH
 from ollama_queue.actors.supervision.switchboard import Generation
 from ollama_queue.http.forwarding.stream_door import StreamDoor
 from ollama_queue.http.requests.exchange import Exchange
 
-SECRET = b"of the servers"
+SEAL = Seal(b"of the servers")
 BEGUN = AttemptBegun(1, "gpu1", 0.0)
 PATIENCE_S = 20.0
 
 
 class CallingServer:
-    secret = SECRET
+    seal = SEAL
 
     def __init__(self, bus: Ref) -> None:
         self.assigned_bus: Ref | None = bus
@@ -88,8 +88,8 @@ def test_another_server_gets_all_pieces_in_order(
     monkeypatch.setattr(mailbox, "ALONE_S", 0.0)  # each piece may be written at once
     output, log = Output(takes()), StreamLog(BEGUN)
     target = f"{PATH}task/1"
-    signed = signature.sign(SECRET, "-", "GET", target)
-    exchange = Exchange("GET", target, "", {signature.HEADER.lower(): signed}, BytesIO())
+    signed = SEAL.sign("-", "GET", target)
+    exchange = Exchange("GET", target, "", {HEADER.lower(): signed}, BytesIO())
     exchange.send_now = output.send_now
     door = StreamDoor(CallingServer(bus))
     tell(bus, StreamGrew("task", log))
