@@ -125,10 +125,13 @@ def test_a_server_that_passes_on_for_many_is_not_one_client(proxied_fleet: Serve
     with Client(f"http://{leader.for_proxies}") as client:
         ops = client.add_key({"name": "ops", "role": "admin"}).key
     with Client(f"http://{leader.for_proxies}", api_key=ops) as client:  # the leader counts it
-        key = client.add_key({"name": "counted", "role": "reader", "rate": "1000/h"}).key
-    headers = {"Authorization": f"Bearer {key}"}
+        counted = [
+            client.add_key({"name": f"c{n}", "role": "reader", "rate": "1000/h"}).key
+            for n in range(MOST + 1)
+        ]
     with ExitStack() as stack:
-        for _ in range(MOST + 1):
+        for key in counted:  # each of which may have as many open
+            headers = {"Authorization": f"Bearer {key}"}
             events = httpx.stream(
                 "GET", f"http://{follower.for_proxies}/api/events", headers=headers, timeout=20
             )
