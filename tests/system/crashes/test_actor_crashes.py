@@ -18,6 +18,7 @@ from ollama_queue.actors import prober
 from ollama_queue.actors.base.actor import Actor, tell
 from ollama_queue.actors.batch_runner import BatchRunner
 from ollama_queue.actors.core import messages
+from ollama_queue.actors.core.activity.audit import Origin, audit_note
 from ollama_queue.actors.core.intake.reports import audit_query, usage_query
 from ollama_queue.actors.core.intake.submission import draft, generate_task
 from ollama_queue.actors.core.messages import event_bus, persistence
@@ -80,6 +81,7 @@ BY_HAND = {
     messages.CheckCapacity: messages.CheckCapacity(1, 1),
     messages.GetWaitReasons: messages.GetWaitReasons(),
     messages.FindExpired: messages.FindExpired(0, None),
+    messages.AddAudit: messages.AddAudit(audit_note("pause", "", "", Origin())),
     messages.Expired: messages.Expired((), None),
     messages.Swept: messages.Swept("any"),
     messages.FindExpiredFiles: messages.FindExpiredFiles(START),
