@@ -104,9 +104,9 @@ class PostgresServer:
             disk.close()
             disk.folder.rmdir()
 
-    def await_end(self) -> None:
-        """Wait until it has ended by itself."""
-        self._process.wait(60)
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
 
     def start(self) -> None:
         command = self._command("postgres", "-D", str(self._data))
