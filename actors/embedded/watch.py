@@ -19,7 +19,7 @@ from ..base.actor import Ref, ask, ask_into, tell
 from ..base.cooperation import YieldControl, cooperatively, never_yield
 from ..base.mailbox import Closed, Mailbox
 from ..core.intake.arguments import late
-from ..core.messages import Follow, GetTask, RelayBegun, RelayEnded, Subscribe, Unsubscribe
+from ..core.messages import Command, Follow, GetTask, RelayBegun, RelayEnded, Subscribe, Unsubscribe
 from ..core.messages.replies import StoredTask
 from ..core.model.errors import Invalid, OutcomeUnknown, QueueError, Unavailable
 from ..core.model.event_names import ENDS
@@ -147,8 +147,9 @@ class PieceStream(Iterator[list[StreamItem]]):
     at the first piece, or after the one at `after`. With `heartbeat`, the list is empty after that
     many seconds of silence; otherwise raises `TimeoutError` after `timeout` seconds of silence.
 
-    `begun` is the attempt of the newest pieces, `task` the task as last read. `task_id` may be set
-    until the first list is asked for.
+    `begun` is the attempt of the newest pieces, `task` the task as last read. Until the first list
+    is asked for, `task_id` may be set, and `needs_pieces` cleared if only the end matters: then
+    pieces are left out where they would come from another server, at a price.
 
     Once `write` is set, a piece that arrives while the next list is waited for is not delivered but
     passed to `write`, in the thread of the call: no reader is woken. It must not block, and returns
@@ -168,6 +169,7 @@ class PieceStream(Iterator[list[StreamItem]]):
         self.begun: AttemptBegun | None = None
         self.task: Record | None = None
         self.write: Callable[[Piece], bool] | None = None
+        self.needs_pieces = True
         self._switchboard, self.task_id = switchboard, task_id
         self._timeout, self._heartbeat = timeout, heartbeat
         self._yield_control = yield_control
@@ -233,7 +235,10 @@ class PieceStream(Iterator[list[StreamItem]]):
                 ask_into(now.persistence, GetTask(self.task_id), at_first.take)
 
         self._reader.lose_track()
-        ask_into(now.bus, Follow(mailbox, self.task_id, ENDS), read_task)
+        joining: Command[bool] = Follow(mailbox, self.task_id, ENDS)
+        if isinstance(now, Readable) and not self.needs_pieces:
+            joining = Subscribe(mailbox, ENDS, frozenset({self.task_id}))
+        ask_into(now.bus, joining, read_task)
         end: list[StreamItem] | None = None
         while end is None:
             try:
@@ -295,7 +300,7 @@ class PieceStream(Iterator[list[StreamItem]]):
                     self._reader.relay(item)
             if mailbox.reason != "unsubscribed":
                 self._reader.lose_track()  # the mailbox overflowed
-        elif not self._reader.has_all_of(task):
+        elif self.needs_pieces and not self._reader.has_all_of(task):
             stored = ask(now.persistence, GetTask(self.task_id))
             if not stored.record.status.is_final:
                 return None  # it was retried meanwhile

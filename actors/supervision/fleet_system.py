@@ -33,7 +33,8 @@ from ..core.model.orders import PlacedCall
 from ..files.free_space import why_unwritten
 from ..fleet.election import Election
 from ..fleet.end_reader import EndReader
-from ..fleet.stream_relay import StreamRelay
+from ..fleet.stream_relay import SILENCE_S, StreamRelay
+from ..fleet.warm_connections import WarmConnections
 from ..store.postgres.connections import PostgresError
 from ..store.postgres.leadership import Me, shared_secret
 from ..store.postgres.saving import Fenced, try_to_write
@@ -71,6 +72,7 @@ class FleetSystem(System):
         self.election: Ref | None = None
         self.assigned = AssignedCalls(config, runtime, self.me.id)
         self.staff: dict[str, int] = {self.me.id: 0}
+        self.connections = WarmConnections(SILENCE_S)  # for streams of other servers
         self.following = Following(self.database, runtime, switchboard, self.make_relays)
         self.restarts: deque[float] = deque(maxlen=MAX_REBOOTS)  # of these actors
         self.epoch: int | None = None  # while the actors run
@@ -137,6 +139,7 @@ class FleetSystem(System):
         self.following.down()
         if self.election is not None:
             stop(self.election, 1.0)
+        self.connections.close()
         super().on_close()
 
     def handle(self, message: ToFleetSystem) -> None:
@@ -196,7 +199,7 @@ class FleetSystem(System):
                 lent = LendStream(call.task_id, call.attempt, bus)
                 tell(here, lent)
                 return partial(tell, here, ReturnStream(lent))
-            return StreamRelay(call, bus, self.switchboard.where, pause_s).begin()
+            return StreamRelay(call, bus, self.switchboard.where, pause_s, self.connections).begin()
 
         return open_relay
 

@@ -163,7 +163,7 @@ class QueuedCall:
         return self._completed(self._queue.get_task)
 
     def _completed(self, get: Callable[[str], Task]) -> Task:
-        self._stream.write = self._note  # nothing to do with a piece
+        self._stream.needs_pieces, self._stream.write = False, self._note
         try:
             for _ in self._deliveries():
                 pass

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import Any, Protocol
@@ -14,6 +13,7 @@ from ...actors.core.fleet.servers import Leader
 from ...actors.core.model.errors import OutcomeUnknown, Unavailable
 from ...actors.executors.transport import ConnectionTransport, Response, reason_of
 from ...actors.fleet.signature import HEADER
+from ...actors.fleet.warm_connections import WarmConnections
 from .. import wire
 from ..requests.exchange import Exchange
 from .ask_door import AskDoor, LeadingQueue
@@ -29,8 +29,6 @@ BOOT_S = 5.0  # beyond the TTL: how long a request waits for a leader
 AGAIN_S = 0.25  # until a leader that did not answer is tried again
 SILENCE_S = wire.LONGEST_WAIT_S + 60.0  # of a leader that is about to answer
 SIGN_S = 2.0  # for a sign of life of a leader that was not reached
-IDLE_S = 30.0  # of a connection to it; it closes them after 75 s
-MOST_IDLE = 64
 LITTLE = 64 << 10  # bytes of an answer that is sent in one piece
 PIECE = 64 << 10
 _OPEN = frozenset({"/", "/healthz"})  # each server answers, whoever asks
@@ -132,7 +130,7 @@ class LeaderDoor:
         self._pulse = Pulse(lambda: tuple(self._calls), self._patience_s, make_receiver)
         self._served: dict[Exchange, Callable[[], None]] = {}  # as the leader
         self._unreached: Leader | None = None  # the log says so
-        self._idle: deque[tuple[float, str, ConnectionTransport]] = deque()
+        self._connections = WarmConnections(SILENCE_S, make_receiver)
         self._inner = (
             StreamDoor(fleet),
             FeedDoor(fleet),
@@ -294,7 +292,7 @@ class LeaderDoor:
         if request.is_handshake:
             self._open_tunnel(leader, leader.url, target, connection)
             return
-        transport = self._borrow(leader.url)
+        transport = self._connections.borrow(leader.url)
         call = self._begin(leader, leader.url, transport.abort)
         has_left = False
 
@@ -320,7 +318,7 @@ class LeaderDoor:
         finally:
             forget()
             self._calls.discard(call)
-            self._idle.append((time.monotonic(), leader.url, transport))
+            self._connections.give_back(leader.url, transport)
 
     def _begin(self, leader: Leader, url: str, abort: Callable[[], None]) -> _Call:
         call = _Call(leader, url, abort)
@@ -369,23 +367,6 @@ class LeaderDoor:
             output.send(response.status, headers, b"".join(response))
         else:
             output.send_pieces(response.status, [*headers, ("content-length", length)], response)
-
-    def _borrow(self, url: str) -> ConnectionTransport:
-        """A connection to the leader that is not in use, or one that is opened when it is used."""
-        found = None
-        oldest = time.monotonic() - IDLE_S
-        for _ in range(len(self._idle)):
-            since, to, transport = self._idle.popleft()
-            if to == url and since > oldest and found is None:
-                found = transport
-            elif to == url and since > oldest and len(self._idle) < MOST_IDLE:
-                self._idle.append((since, to, transport))
-            else:
-                transport.close()
-        if found is None:
-            found = ConnectionTransport(SILENCE_S, make_receiver=self._make_receiver)
-        found.begin()
-        return found
 
     # --- WebSockets -----------------------------------------------------------------------------
 
