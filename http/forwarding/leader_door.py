@@ -196,17 +196,18 @@ class LeaderDoor:
             return False
         is_hop, due = HOP.lower() in exchange.headers, time.monotonic() + self._patience_s
         body: bytes | None = None
-        why = ""
+        has_tried, why = False, ""
         while True:
             if self._fleet.is_leading:
                 self._begin_to_lead()
                 self._recognize(request, connection)
             elif is_hop and not self._fleet.is_starting:
                 self._refuse_hop(exchange)
-            if self._fleet.is_leading or self._fleet.is_closed:
+            leader = self._fleet.leader
+            is_last = self._fleet.is_closed and (leader is None or has_tried)
+            if self._fleet.is_leading or is_last:
                 request.rewind()
                 return False
-            leader = self._fleet.leader
             if leader is not None and not is_hop:
                 if leader.url is None:
                     raise Unavailable(
@@ -220,7 +221,7 @@ class LeaderDoor:
                     self._pass_on(leader, request, body, output, connection)
                     return True
                 except NotReached as error:
-                    why = str(error)
+                    has_tried, why = True, str(error)
             self._wait(leader, due, why)
 
     def _wait(self, tried: Leader | None, due: float, why: str) -> None:

@@ -55,6 +55,7 @@ class ConnectionLimit:
         self._held: set[Greenlet] = set()
         self._idle: dict[Greenlet, None] = {}  # longest idle first
         self._leaving: set[Greenlet] = set()
+        self.is_closing = False  # each connection ends with the answer under way
 
     def enter(self) -> bool:
         """Register the current greenlet's connection. False for an extra one."""
@@ -78,6 +79,8 @@ class ConnectionLimit:
     def idle(self) -> None:
         """Mark the current greenlet as waiting for a request, until `busy`."""
         self._idle[gevent.getcurrent()] = None
+        if self.is_closing:
+            self._end(gevent.getcurrent())
 
     def busy(self) -> None:
         current = gevent.getcurrent()
@@ -100,10 +103,19 @@ class ConnectionLimit:
             "all %d connections are open, and idle ones are closed; see ulimit -n (open files)"
         )
         _warn(message, self._most)
-        del self._idle[oldest]
-        self._leaving.add(oldest)
-        gevent.get_hub().loop.run_callback(self._close, oldest)
+        self._end(oldest)
         return True
+
+    def close_idle(self) -> None:
+        """Close what is idle, and what becomes so."""
+        self.is_closing = True
+        for greenlet in tuple(self._idle):
+            self._end(greenlet)
+
+    def _end(self, greenlet: Greenlet) -> None:
+        del self._idle[greenlet]
+        self._leaving.add(greenlet)
+        gevent.get_hub().loop.run_callback(self._close, greenlet)
 
     def _close(self, greenlet: Greenlet) -> None:
         if greenlet in self._leaving:  # no request arrived in the meantime

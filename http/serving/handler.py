@@ -202,7 +202,7 @@ class ConnectionHandler:
             address=server.proxies.client_of(connection.address[0], head.headers),
             cut_off=self._cut_off,
         )
-        closes = not head.keeps_alive or self._is_extra
+        closes = not head.keeps_alive or self._is_extra or self._server.limit.is_closing
         writer = self._writer = ResponseWriter(connection, head.minor, closes, BODY_S)
         if not isinstance(self.socket, ssl.SSLSocket):
             exchange.send_now = writer.send_now

@@ -72,10 +72,16 @@ class HttpServer:
         watches = (self.disconnects.run, self._deadlines.run, self._end_expired)
         self._watching = [gevent.spawn(watch) for watch in watches]
 
-    def stop(self, timeout: float) -> None:
-        """Accept no more connections; those open have `timeout` seconds to end."""
+    def refuse(self) -> None:
+        """Accept no more connections, and end those open with the answers under way: what comes
+        next finds another server, or none, instead of a refusal of this one."""
         for server in self._servers:
             server.close()
+        self.limit.close_idle()
+
+    def stop(self, timeout: float) -> None:
+        """As `refuse`; what is under way has `timeout` seconds to end."""
+        self.refuse()
         self._servers[0].stop(timeout)
         gevent.killall(self._watching, block=False)
 

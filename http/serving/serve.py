@@ -67,6 +67,7 @@ from ...actors.files import standard_streams
 from ...actors.logs import open_handler
 from ...actors.settings import settings
 from ...actors.supervision.generation import Runtime
+from ...actors.supervision.switchboard import Switchboard
 from ...actors.task_log import EventSummary, follow
 from ..access.access_control import NO_KEYS, AccessControl
 from ..access.fleet_access import FleetAccess
@@ -236,6 +237,8 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
         tls=secure,
         door=door,
     )
+    if queue.fleet is not None:
+        queue.fleet.watch(partial(_refuse_if_closed, queue.fleet, server))
     server.start()
     _tune()
     hub.open()
@@ -263,6 +266,12 @@ def serve(config: Config, *, accept_loss: bool = False) -> None:
     if spans is not None:
         spans.close()
     server.stop(timeout=1)
+
+
+def _refuse_if_closed(fleet: Switchboard, server: HttpServer) -> None:
+    """What one of several servers has no answer to any more, another one has."""
+    if fleet.is_closed:
+        server.refuse()
 
 
 def _check_psycopg() -> None:

@@ -2,8 +2,8 @@
 
 import json
 import threading
-from contextlib import nullcontext
-from http.client import HTTPConnection
+from contextlib import nullcontext, suppress
+from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 import httpx
@@ -172,6 +172,39 @@ def test_a_program_takes_part(fleet: ServersOfQueue, model: FakeOllama) -> None:
         queue.close()
         with fleet.followers()[0].client() as client:
             fleet.until(lambda: len(client.list_servers()) == 3)
+
+
+def test_a_server_that_stops_refuses_no_request(
+    fleet: ServersOfQueue, follower: ServerOfFleet
+) -> None:
+    """What it does not answer any more, it does not take: the client tries another server."""
+    statuses: list[int] = []
+    has_begun = threading.Event()
+
+    def use(kept_alive: bool) -> None:
+        connection = HTTPConnection("127.0.0.1", follower.port, timeout=20)
+        with suppress(OSError, HTTPException):
+            while True:
+                connection.request("POST", "/api/resume", b"")  # which the leader answers
+                with connection.getresponse() as answer:
+                    statuses.append(answer.status)
+                    answer.read()
+                has_begun.set()
+                if not kept_alive:
+                    connection.close()
+        connection.close()
+
+    threads = [threading.Thread(target=use, args=(n % 2 == 0,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    assert has_begun.wait(20)
+    code = follower.terminate()
+    for thread in threads:
+        thread.join()
+
+    assert code == 0
+    assert set(statuses) == {200}
+    assert len(fleet.followers()) == 2  # as it was: the lead did not move
 
 
 def test_many_at_once(follower: ServerOfFleet) -> None:
