@@ -14,7 +14,7 @@ from ..core.messages import CloseSubscriptions, Publish
 from ..core.model.errors import Unavailable
 from ..executors.transport import ConnectionTransport
 from .event_frames import event_frames
-from .server_request import Where, signed_target
+from .server_request import SignedTarget, Where
 
 EVENTS_PATH = "/fleet/events"
 HEARTBEAT_S = 2.0
@@ -106,7 +106,7 @@ class EventRelay:
             return
         self._heard = url, transport
         transport.begin()
-        with closing(transport.send(signed_target(url, seal, "GET", EVENTS_PATH))) as response:
+        with closing(transport.send(SignedTarget(url, seal, "GET", EVENTS_PATH))) as response:
             if response.status != 200:
                 return
             for frame in event_frames(response):

@@ -37,7 +37,7 @@ from .asks import (
     encode_batch,
     encode_command,
 )
-from .server_request import Where, signed_target
+from .server_request import SignedTarget, Where
 from .signature import Seal
 
 CONNECT_S = 2.0
@@ -226,7 +226,7 @@ def _exchange(
     """Send a batch, and return the replies to it, each of which may be a `QueueError`."""
     body = encode_batch([asked.data for asked in batch])
     path = ASK_PATH + hashlib.sha256(body).hexdigest()
-    target = signed_target(url, seal, "POST", path)
+    target = SignedTarget(url, seal, "POST", path)
     undone = Unavailable("the server asked does not lead", retry_after_s=1)
     try:
         with closing(transport.send(target, body, repeats=repeats)) as answer:

@@ -1,6 +1,7 @@
 """Requests of one server to another."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import httpx
 
@@ -11,8 +12,21 @@ Where = Callable[[], tuple[str | None, Seal]]
 """The address of the server that leads, None if there is none, and the servers' seal."""
 
 
-def signed_target(url: str, seal: Seal, method: str, path: str) -> Target:
-    """A request of one server to another."""
-    whole = httpx.URL(url).join(path)
-    headers = {"Host": whole.netloc.decode(), HEADER: seal.sign("-", method, path)}
-    return Target(method, whole, httpx.Headers(headers))
+@lru_cache(maxsize=16)
+def address_of(url: str) -> httpx.URL:
+    """The address of a server: parsing one costs as much as a short request."""
+    return httpx.URL(url)
+
+
+class SignedTarget(Target):
+    """The head of a request to the server at `url`."""
+
+    def __init__(self, url: str, seal: Seal, method: str, path: str) -> None:
+        self.method, self.url = method, address_of(url)
+        self.origin = (self.url.scheme, self.url.raw_host, self.url.port)
+        lines = (
+            f"{method} {path} HTTP/1.1",
+            f"Host: {self.url.netloc.decode()}",
+            f"{HEADER}: {seal.sign('-', method, path)}",
+        )
+        self._head = "".join(f"{line}\r\n" for line in lines).encode("latin1")

@@ -13,7 +13,7 @@ from ..core.messages import RelayEnded, StreamEnded, StreamGrew
 from ..core.model.orders import LEADER, PlacedCall
 from ..core.model.tasks import AttemptBegun, Piece
 from ..executors.transport import ConnectionTransport
-from .server_request import signed_target
+from .server_request import SignedTarget
 from .signature import Seal
 from .stream_frames import frames
 from .warm_connections import WarmConnections
@@ -83,7 +83,7 @@ class StreamRelay:
         task_id, attempt = self._call.task_id, self._call.attempt
         path = LEADER_PATH if self._call.server == LEADER else PATH
         log: StreamLog | None = None
-        target = signed_target(url, seal, "GET", f"{path}{task_id}/{attempt}")
+        target = SignedTarget(url, seal, "GET", f"{path}{task_id}/{attempt}")
         with closing(transport.send(target)) as response:
             if response.status != 200:
                 return False
