@@ -24,6 +24,7 @@ from .core.messages import (
 )
 from .core.messages.replies import Recovered
 from .core.model.errors import NotFound, Unavailable
+from .core.model.stats import PlanState
 from .core.plan.explain import describe, due_by_model, explain, reasons
 from .core.plan.plan import Plan
 
@@ -59,8 +60,7 @@ class ReadOnlyScheduler(Actor):
             case GetWaitReasons():
                 return reply(message, reasons(self.plan, self.clock()))
             case Describe(tenant):
-                state = describe(self.plan, self.clock(), tenant)
-                return reply(message, replace(state, read_only=self.refusal))
+                return reply(message, self.describe(tenant))
             case ListAccessKeys():
                 infos = self.plan.key_infos(self.clock())
                 return reply(message, (infos, self.plan.access.grants))
@@ -69,7 +69,7 @@ class ReadOnlyScheduler(Actor):
             case MeasureWebhooks():
                 return reply(message, WebhookMeasures(None, {}))
             case MeasurePlan():
-                state = describe(self.plan, self.clock())
+                state = self.describe()
                 return reply(message, PlanMeasures(state, due_by_model(self.plan), {}, 0))
             case GetCron(cron_id):
                 if cron_id not in self.crons:
@@ -81,3 +81,7 @@ class ReadOnlyScheduler(Actor):
                 return reply(message, True)
             case _:
                 raise Unavailable(self.refusal, retry_after_s=5)
+
+    def describe(self, tenant: str | None = None) -> PlanState:
+        state = describe(self.plan, self.clock(), tenant)
+        return replace(state, read_only=self.refusal)

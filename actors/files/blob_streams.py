@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 
 from ..base.inbox import Future
 from ..base.thread_pool import Pool
+from ..core.fleet.refusals import refusal
 from ..core.model.errors import QueueError, Unavailable
 from .blobs import Blobs, OpenBlob
 from .free_space import is_full
@@ -132,6 +133,8 @@ def _in_pool(pool: Pool, work: Callable[[], T]) -> T:
 
 
 def _refused(error: str) -> QueueError:
+    if why := refusal(error):
+        return Unavailable(why, retry_after_s=5)
     if is_full(error):
         return Unavailable("the disk is full: there is no room for the file", retry_after_s=5)
     return Unavailable(f"the file cannot be stored or read: {error}", retry_after_s=1)

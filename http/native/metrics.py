@@ -112,6 +112,8 @@ def _tasks(measures: QueueMeasures) -> Iterator[Metric]:
     yield _gauge("due_tasks", "Waiting tasks that are due, by model.", "model", _due(measures))
     yield _plain("scheduled_tasks", "Tasks that wait for their time.", state.scheduled)
     yield _plain("paused", "1 while no task is started.", state.paused)
+    full = "1 while nothing can be changed, as on a full disk."
+    yield _plain("read_only", full, state.read_only is not None)
     if state.oldest is not None:
         yield _plain(
             "oldest_queued_timestamp_seconds",

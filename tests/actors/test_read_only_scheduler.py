@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from ollama_queue.actors.core.messages import Describe, Explain
+from ollama_queue.actors.core.messages import Describe, Explain, MeasurePlan
 from ollama_queue.actors.core.messages.replies import Recovered
 from ollama_queue.actors.core.model.entry import entry_of
 from ollama_queue.actors.core.model.tasks import WaitingFor
@@ -30,4 +30,5 @@ def test_a_late_task_still_waits_since_its_end_cannot_be_saved() -> None:
     assert [waits[task_id(number)].position for number in (1, 2)] == [0, 1]
     assert {wait.waiting_for for wait in waits.values()} == {WaitingFor.SLOT}
     assert state.waiting_for == {"slot": 2}
-    assert state.read_only == "the disk is full"
+    measures: Any = scheduler.handle(MeasurePlan())
+    assert measures.state.read_only == state.read_only == "the disk is full"

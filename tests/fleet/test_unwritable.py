@@ -128,6 +128,9 @@ def test_on_a_full_disk_the_lead_stays_reads_go_on_and_nothing_is_lost(
                 assert door.get_task(ids[0]).id == ids[0]
                 assert door.get_queue_stats().read_only == FULL
                 assert door.list_servers()[0].read_only == FULL
+                url, upload = f"{server.base_url}/v1/files", {"file": ("a", bytes(1 << 20))}
+                answer = httpx.post(url, files=upload, data={"purpose": "batch"}, timeout=20)
+                assert (answer.status_code, FULL in answer.text) == (503, True)
                 shown = [run(lambda _: nullcontext(door), verb) for verb in ("servers", "status")]
                 assert "leader, read-only" in shown[0].output
                 assert FULL in shown[1].output
