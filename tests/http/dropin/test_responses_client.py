@@ -15,7 +15,7 @@ from tests.support.chat_pieces import call, piece, usage
 from tests.support.fakes.model_server import Answer, Stream
 from tests.support.harness.executor import sse
 from tests.support.harness.openai import OpenAIHarness, open_openai
-from tests.support.harness.site import SITES
+from tests.support.harness.site import ALONE
 
 TOOL: Any = {
     "type": "function",
@@ -40,7 +40,7 @@ TEXT = [
 ]
 
 
-@pytest.fixture(scope="module", params=SITES)
+@pytest.fixture(scope="module", params=ALONE)
 def house(request: pytest.FixtureRequest) -> Iterator[OpenAIHarness]:
     with open_openai(request) as made:
         yield made

@@ -73,7 +73,7 @@ def test_a_lost_attempt_is_taken_back(door: Door) -> None:
     rest = list(reader)
 
     (lost,) = [index for index, chunk in enumerate(rest) if chunk.restart]
-    assert words(rest[lost:]) == ["a", ""]
+    assert "".join(words(rest[lost:])) == "a"
 
 
 def test_a_stream_of_a_task_that_fails_says_why(door: Door) -> None:
@@ -108,6 +108,7 @@ def test_a_stream_outlives_a_reboot(door: Door) -> None:
 # --- events -------------------------------------------------------------------------------------
 
 
+@in_this_process  # while its leader has just begun, a follower's may begin anew
 def test_a_subscription_is_in_force_at_once(door: Door) -> None:
     heard = door.queue.subscribe()
     task_id = door.run(ask()).id
@@ -176,12 +177,14 @@ def test_a_subscription_that_is_not_read_has_lagged(door: EmbeddedDoor) -> None:
 def test_a_subscription_outlives_a_reboot(door: Door) -> None:
     heard = door.queue.subscribe(["task_completed"])
     door.reboot()
-    with pytest.raises(TimeoutError):
-        heard.get(0.2)  # it has begun anew by now
-    task_id = door.run(ask()).id
+    ids: list[str] = []
+    with ThreadPoolExecutor(1) as thread:
+        hearing = thread.submit(heard.get, PATIENCE_S)
+        while not hearing.done():  # what ends while it begins anew is not heard
+            ids.append(door.run(ask()).id)
 
-    event = heard.get(PATIENCE_S)
-    assert event.task is not None and event.task.id == task_id
+    event = hearing.result()
+    assert event.task is not None and event.task.id in ids
 
 
 # --- results ------------------------------------------------------------------------------------
