@@ -258,8 +258,15 @@ class Switchboard:
         """What publishes events, and with `calls` the pieces of replies, and has stored what events
         tell of; not the generation `old`. It may be left by calling what comes with it. Waits for
         the end of a reboot, or for another leader. Raises `Unavailable`."""
+        check_process(self._pid)
         due = time.monotonic() + patience_s
-        while (readable := self._readable) is not None and self.may_read:
+        was = old if isinstance(old, Generation) else None
+        while True:
+            left = max(0.0, due - time.monotonic())
+            self.await_change(lambda: self.may_read or self._is_after(was), left)
+            readable = self._readable
+            if readable is None or not self.may_read:
+                return self.current(), _nothing
             left = due - time.monotonic()
             try:
                 return readable, readable.relay.join(min(left, JOIN_S), calls=calls)
@@ -267,14 +274,12 @@ class Switchboard:
                 if left <= JOIN_S:
                     raise
                 self.await_change(lambda: not self.may_read, RETRY_S)
-        was = old if isinstance(old, Generation) else None
-        return self.after(was, max(0.0, due - time.monotonic())), _nothing
 
     def after(self, old: Generation | None, timeout: float) -> Generation:
         """Wait for the generation after `old`, for readers that wait for the end of a reboot."""
         check_process(self._pid)
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._now is not old and not isinstance(self._now, OutcomeUnknown), timeout
-            )
+        self.await_change(lambda: self._is_after(old), timeout)
         return self.current()
+
+    def _is_after(self, old: Generation | None) -> bool:
+        return self._now is not old and not isinstance(self._now, OutcomeUnknown)

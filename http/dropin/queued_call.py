@@ -233,7 +233,7 @@ class QueuedCall:
         return True
 
     def _abandon(self) -> None:
-        if not (self._is_over or current().is_handed_over):
+        if not self._is_over:
             with suppress(QueueError):  # it has just ended, or the queue itself does
                 self._queue.abandon_task(self.task_id)
 

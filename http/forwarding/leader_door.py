@@ -128,7 +128,6 @@ class LeaderDoor:
         self._begin_to_lead, self._make_receiver = begin_to_lead, make_receiver
         self._calls: set[_Call] = set()
         self._pulse = Pulse(lambda: tuple(self._calls), self._patience_s, make_receiver)
-        self._served: dict[Exchange, Callable[[], None]] = {}  # as the leader
         self._unreached: Leader | None = None  # the log says so
         self._connections = WarmConnections(SILENCE_S, make_receiver)
         self._inner = (
@@ -139,13 +138,6 @@ class LeaderDoor:
         fleet.watch(self._look)
 
     # --- as the leader --------------------------------------------------------------------------
-
-    def serve(self, exchange: Exchange, hand_over: Callable[[], None]) -> None:
-        """Note that this server answers a request: `hand_over` ends it once another one leads."""
-        self._served[exchange] = hand_over
-
-    def leave(self, exchange: Exchange) -> None:
-        self._served.pop(exchange, None)
 
     def has_lost_lead(self) -> bool:
         """Whether a request that this server began to answer as the leader finds it no longer so:
@@ -158,10 +150,6 @@ class LeaderDoor:
         for call in tuple(self._calls):
             if is_leading or (leader is not None and leader.server != call.leader.server):
                 call.abort()
-        if leader is not None and not is_leading:
-            while self._served:
-                _, hand_over = self._served.popitem()
-                hand_over()
 
     def may_try(self, request: PassedRequest) -> bool:
         """Whether this server, though it does not lead, may answer if it finds all it needs: else

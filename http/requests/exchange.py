@@ -79,7 +79,6 @@ class Exchange:
     is what the request's API key allows; `address` is the client's, "" if unknown. `cut_off` ends
     the request from another greenlet, whatever it is doing; None if the server cannot.
     `has_acted`: it may have changed something, so that no other server may carry it out, too.
-    `is_handed_over`: the server has ended it, as another one leads now.
 
     `send_now`, where the server has it, sends a further piece of a streaming response without
     waiting, while its iterator waits for something to send. It returns False if not all of it
@@ -92,7 +91,6 @@ class Exchange:
         "cut_off",
         "has_acted",
         "headers",
-        "is_handed_over",
         "method",
         "on_disconnect",
         "path",
@@ -123,7 +121,7 @@ class Exchange:
         self.yield_control, self.on_disconnect = yield_control, on_disconnect
         self.address, self.cut_off = address, cut_off
         self.caller: Grant = NOBODY
-        self.has_acted = self.is_handed_over = False
+        self.has_acted = False
         self.websocket: Any = None
         self.send_now: Callable[[bytes], bool] | None = None
         self.begin_response()

@@ -134,8 +134,6 @@ class ConnectionHandler:
         finally:
             self._server.disconnects.forget(self)
             exchange, self._exchange = self._exchange, None
-            if exchange is not None and self._server.door is not None:
-                self._server.door.leave(exchange)
             if exchange is not None and exchange.caller.digest:
                 self._server.app.access.leave(exchange)
 
@@ -292,20 +290,7 @@ class ConnectionHandler:
         if is_passed:
             writer.closes = writer.closes or request.is_handshake or not body.is_over
             self._is_unread = not body.is_over
-        else:
-            door.serve(exchange, self._hand_over)
         return is_passed
-
-    def _hand_over(self) -> None:
-        """End a stream: another server leads, to which the client comes back."""
-        exchange, writer = self._exchange, self._writer
-        if exchange is not None and exchange.websocket is not None:
-            exchange.websocket.close(websocket.RESTARTS, "another server leads: connect again")
-        elif exchange is not None and writer is not None and writer.has_begun:
-            exchange.is_handed_over = True
-            self.client_left()
-            with contextlib.suppress(OSError):
-                self.socket.shutdown(socket.SHUT_RDWR)
 
     def _complete_base_path(self, writer: ResponseWriter, query: str) -> None:
         """Redirect from the prefix to the page, whose addresses are relative to its slash."""

@@ -28,7 +28,6 @@ from .disconnects import Turns
 from .request_head import RequestHead, words
 
 MAX_MESSAGE = 1 << 20
-RESTARTS = 1012  # "service restart": another server goes on
 REFUSED = 1008  # "policy violation": the key does not allow it, or not any more
 PROTOCOL = "ollama-queue"  # for clients that also send their key as a subprotocol
 IDLE_S = 60.0  # three unanswered pings, or a client that stops reading

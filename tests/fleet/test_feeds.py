@@ -60,7 +60,7 @@ class Feed:
     def end_of(self, task_id: str) -> Any:
         while True:
             event = self.next("event")
-            if event["task"]["id"] == task_id and event["event"] == "task_completed":
+            if event["event"] == "task_completed" and event["task"]["id"] == task_id:
                 return event
 
 
@@ -224,6 +224,32 @@ def test_a_web_socket_goes_on_with_the_next_leader(
         fleet.ready(one).resume()
         for each in (socket, beside):
             assert each.next("end")["status"] == "completed"
+
+
+def test_who_reads_at_a_leader_that_is_replaced_reads_on_there(fleet: ServersOfQueue) -> None:
+    old = fleet.leader()
+    with fleet.ready(old) as client:
+        client.pause()
+        task_id = client.submit_task(generate("m", "hi"))
+        ended: Queue[Status] = Queue()
+        waits = threading.Thread(target=lambda: ended.put(client.wait(task_id).status))
+        with Socket(old) as socket, Feed(old).open() as feed:
+            assert socket.next("snapshot")["stats"]["paused"]
+            feed.next("snapshot")
+            waits.start()
+
+            old.stop_running()
+            fleet.until(lambda: fleet.leader() is not old)
+            old.go_on()
+
+            assert [task["id"] for task in socket.next("snapshot")["tasks"]] == [task_id]
+            feed.next("snapshot")
+            fleet.ready(fleet.leader()).resume()
+            feed.end_of(task_id)
+            while socket.next("event")["event"] != "task_completed":
+                pass
+        assert ended.get(timeout=PATIENCE_S) is Status.COMPLETED
+        waits.join()
 
 
 def test_a_web_socket_ends_with_its_key(locked: ServersOfQueue) -> None:
