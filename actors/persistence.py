@@ -22,6 +22,7 @@ from .core.messages import (
     AwaitBatch,
     BatchStored,
     CallsPlaced,
+    CloseSubscriptions,
     Command,
     Commit,
     CommitChange,
@@ -190,6 +191,7 @@ class Persistence(Actor):
                 self.fetch(message)
             case Recover():
                 recovered = self.store.recover()
+                tell(self.bus, CloseSubscriptions("restarted", self.seq))  # what was is past
                 if recovered.calls:
                     tell(self.bus, CallsPlaced(tuple(call.key for call in recovered.calls)))
                 return reply(message, recovered)

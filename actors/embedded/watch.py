@@ -287,7 +287,7 @@ class PieceStream(Iterator[list[StreamItem]]):
         assert task is not None, "an event of a task"
         if not task.status.is_final:
             return None
-        if stored is not None and self._reader.is_relaying(task):
+        if stored is not None and (self._reader.is_relaying(task) or _is_ahead(task, mailbox)):
             return None  # its last pieces are on their way
         deliveries: list[StreamItem] = []
         if stored is not None:
@@ -445,6 +445,13 @@ class _Reader:
         error = None if task.status is Status.COMPLETED else task.error or str(task.status)
         last = f"{task.attempt}.{self.next}"
         yield Chunk(last, done=True, error=error, status=task.status)
+
+
+def _is_ahead(task: Record, mailbox: Mailbox[Any]) -> bool:
+    """Whether the event of the change that the disk shows is still to come, as may be where events
+    come from another server. A number says which lead it belongs to, in its upper half."""
+    is_of_same_lead = mailbox.since >> 32 == task.seq >> 32
+    return mailbox.reason is None and is_of_same_lead and mailbox.since < task.seq
 
 
 def _check(lost: QueueError) -> None:

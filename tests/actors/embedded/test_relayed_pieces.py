@@ -4,14 +4,23 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
 from ollama_queue.actors.base.actor import Ping, Ref, ask, start, stop, tell
-from ollama_queue.actors.core.messages import CallsPlaced, CloseSubscriptions, RelayEnded
+from ollama_queue.actors.base.mailbox import Mailbox
+from ollama_queue.actors.core.messages import (
+    CallsPlaced,
+    CloseSubscriptions,
+    Publish,
+    RelayEnded,
+    Subscribe,
+)
 from ollama_queue.actors.core.model.lifecycle import become
 from ollama_queue.actors.core.model.orders import PlacedCall
-from ollama_queue.actors.core.model.tasks import Status
+from ollama_queue.actors.core.model.tasks import Piece, Status
+from ollama_queue.actors.embedded import watch
 from ollama_queue.actors.event_bus import EventBus
 from tests.support.harness.event_bus import TASK, WHOLE, EventBusHarness, shown
 from tests.support.recorders import PATIENCE_S, completed, started
@@ -109,3 +118,24 @@ def test_a_task_that_never_ran_has_no_pieces_to_wait_for(tmp_path: Path) -> None
 
     assert shown(house.stream()) == [("0.0", "cancelled")]
     house.close()
+
+
+def test_who_finds_the_end_before_its_news_has_all_pieces(house: RelayingHouse) -> None:
+    """The store is ahead of a bus that hears events from another server."""
+    behind = start(EventBus, print, make_relays=lambda bus: house.open_relay)
+    events = Mailbox[Any]()
+    ask(house.bus, Subscribe(events))
+    tell(behind, CloseSubscriptions("restarted", events.since))
+    house.connect(behind)
+    house.commit(completed(1))
+    stream = watch.PieceStream(house.switchboard, TASK, heartbeat=0.1)
+
+    assert [next(stream) for _ in range(3)] == [[], [], []]
+    tell(behind, PLACED)
+    house.send(1, 0, "a", "b", bus=behind)
+    tell(behind, RelayEnded(TASK, 1, is_complete=True))
+    tell(behind, Publish(tuple(events.drain())))
+
+    rest = [item for deliveries in stream for item in deliveries]
+    assert [item.raw for item in rest if isinstance(item, Piece)] == [b'"a"', b'"b"']
+    stop(behind, PATIENCE_S)
