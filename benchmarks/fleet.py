@@ -258,8 +258,8 @@ def _drained(shared: Database, servers: Servers, stub: Stub, tasks: int) -> dict
 def _streamed(
     bench: Bench, shared: Database, stub: Stub, servers: Servers, counts: Sequence[int]
 ) -> Iterator[Sample]:
-    """Streams through the leader's door, through a follower's, and through all: of a drop-in API,
-    which pass through the leader, and of tasks, which do not."""
+    """Streams through the leader's door, through a follower's, and through all: of requests to a
+    drop-in API, and of tasks."""
     doors = [server.port for server in servers.all]
     fewest, most = min(counts), max(counts)
     chunks = bench.size(4 * PER_SECOND, 20)
