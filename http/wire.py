@@ -121,6 +121,9 @@ STATUS_OF: dict[type[QueueError], int] = {
     Unavailable: 503,
 }
 _BY_CODE = {kind.code: kind for kind in STATUS_OF}
+# What a proxy answers if it reaches no server, or one that ends without an answer, or with none in
+# time (RFC 9110, 15.6): the last two may have carried the request out.
+_OF_PROXIES = {503: Unavailable, 502: OutcomeUnknown, 504: OutcomeUnknown}
 
 
 class ErrorBody(msgspec.Struct, omit_defaults=True):
@@ -182,6 +185,9 @@ def decode_error(status: int, body: bytes, retry_after: str | None) -> QueueErro
     try:
         detail = msgspec.json.decode(body, type=ErrorBody).error
     except msgspec.DecodeError:
+        if status in _OF_PROXIES:
+            why = f"no queue server answers behind the proxy, which says HTTP {status}"
+            return _OF_PROXIES[status](why, retry_after_s=wait)
         return Unavailable(f"not a queue server: it answered HTTP {status}", retry_after_s=wait)
     return error_of(detail.code, detail.message, field=detail.field, retry_after_s=wait)
 

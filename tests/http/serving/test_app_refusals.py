@@ -143,6 +143,16 @@ def test_every_error_crosses_the_wire_and_back(kind: type[QueueError], status: i
     assert read.retry_after_s == 3
 
 
+@pytest.mark.parametrize(
+    ("status", "kind"), [(502, OutcomeUnknown), (503, Unavailable), (504, OutcomeUnknown)]
+)
+def test_what_a_proxy_says_of_its_servers_is_an_outage(status: int, kind: type[QueueError]) -> None:
+    read = wire.decode_error(status, b"<html><body>No server is available.", "2")
+
+    assert (type(read), read.retry_after_s) == (kind, 2)
+    assert f"the proxy, which says HTTP {status}" in read.message
+
+
 def test_every_error_has_a_status() -> None:
     """One without a code of its own is, outside, what it is a kind of."""
     known = {each for each in vars(errors).values() if isinstance(each, type)}
