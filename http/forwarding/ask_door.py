@@ -1,7 +1,7 @@
 """Has the leader's actors answer what servers that follow ask."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -13,7 +13,6 @@ from ...actors.core.messages.replies import StoredTask
 from ...actors.core.model.errors import QueueError
 from ...actors.core.model.stats import QueueStats
 from ...actors.fleet.asks import ASK_PATH, MOST_BYTES, decode_batch, encode_replies
-from ...actors.fleet.signature import HEADER
 from ...actors.supervision.switchboard import Generation
 from ..requests.exchange import Exchange
 from .feed_door import LeadingServer
@@ -31,7 +30,7 @@ class LeadingQueue(Protocol):
 
 
 class AskDoor:
-    """Answers servers of the same queue only: they sign their requests, with a digest of the body.
+    """Answers batches of commands, whose paths have the digest of the body that was signed.
 
     With 200, each command of the batch has its reply or its error; with any other status, nothing
     was done.
@@ -40,22 +39,7 @@ class AskDoor:
     def __init__(self, server: LeadingServer, queue: LeadingQueue) -> None:
         self._server, self._queue = server, queue
 
-    def answer(
-        self,
-        exchange: Exchange,
-        target: str,
-        output: StreamOutput,
-        speak_for_many: Callable[[], None],
-    ) -> bool:
-        """False if the request is not for this door. `speak_for_many` is told of a server that
-        asks."""
-        if not target.startswith(ASK_PATH):
-            return False
-        signed = exchange.headers.get(HEADER.lower(), "")
-        if self._server.seal.vouched(signed, exchange.method, target) is None:
-            output.send(403, (), b"")
-            return True
-        speak_for_many()
+    def answer(self, exchange: Exchange, target: str, output: StreamOutput) -> None:
         body = exchange.stream.read(MOST_BODY)
         try:
             if hashlib.sha256(body).hexdigest() != target.removeprefix(ASK_PATH):
@@ -68,7 +52,6 @@ class AskDoor:
             output.send(503, (), b"")
         else:
             output.send(200, _BYTES, encode_replies(self._replies(now, commands)))
-        return True
 
     def _replies(self, now: Generation, commands: Sequence[ForLeader]) -> list[Any]:
         """All are given to the actors before the first is waited for: so they share a commit."""

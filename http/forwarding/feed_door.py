@@ -1,6 +1,6 @@
 """Tells servers that follow what happens at the leader."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from ...actors.base.actor import ask, tell
@@ -9,8 +9,7 @@ from ...actors.core.messages import Subscribe, Unsubscribe
 from ...actors.core.model.errors import QueueError
 from ...actors.core.model.events import EventRecord
 from ...actors.fleet.event_frames import event_frame
-from ...actors.fleet.event_relay import EVENTS_PATH, HEARTBEAT_S
-from ...actors.fleet.signature import HEADER, Seal
+from ...actors.fleet.event_relay import HEARTBEAT_S
 from ...actors.supervision.switchboard import Generation
 from ..requests.exchange import Exchange
 from .stream_door import StreamOutput
@@ -20,8 +19,6 @@ _BYTES = (("Content-Type", "application/octet-stream"), ("Cache-Control", "no-st
 
 
 class LeadingServer(Protocol):
-    seal: Seal
-
     @property
     def is_leading(self) -> bool: ...
 
@@ -29,32 +26,14 @@ class LeadingServer(Protocol):
 
 
 class FeedDoor:
-    """Answers servers of the same queue only: they sign their requests."""
-
     def __init__(self, server: LeadingServer) -> None:
         self._server = server
 
-    def answer(
-        self,
-        exchange: Exchange,
-        target: str,
-        output: StreamOutput,
-        speak_for_many: Callable[[], None],
-    ) -> bool:
-        """False if the request is not for this door. `speak_for_many` is told of a server that
-        asks."""
-        if target != EVENTS_PATH:
-            return False
-        signed = exchange.headers.get(HEADER.lower(), "")
-        if self._server.seal.vouched(signed, exchange.method, target) is None:
-            output.send(403, (), b"")
-            return True
-        speak_for_many()
+    def answer(self, exchange: Exchange, target: str, output: StreamOutput) -> None:
         if self._server.is_leading:
             output.send_pieces(200, _BYTES, _events(self._server))
         else:
             output.send(503, _BYTES, b"")
-        return True
 
 
 def _events(server: LeadingServer) -> Iterator[bytes]:

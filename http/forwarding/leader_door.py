@@ -16,11 +16,10 @@ from ...actors.fleet.signature import HEADER
 from ...actors.fleet.warm_connections import WarmConnections
 from .. import wire
 from ..requests.exchange import Exchange
-from .ask_door import AskDoor, LeadingQueue
-from .feed_door import FeedDoor
+from .ask_door import LeadingQueue
+from .fleet_door import FleetDoor, SharingServer
 from .passed_request import HOP, NOT_LEADING, PassedRequest, RawTarget, kept
 from .pulse import Pulse, is_alive
-from .stream_door import CallingServer, StreamDoor
 from .tunnel import Tunnel
 
 log = logging.getLogger("ollama_queue")
@@ -39,16 +38,13 @@ _ANSWERED = frozenset({"content-length", "date", NOT_LEADING.lower()})
 _MAY_HAVE_BEEN_DONE = "the server that leads is gone; it may have been done"
 
 
-class Fleet(CallingServer, Protocol):
+class Fleet(SharingServer, Protocol):
     """What the servers of a queue know of each other."""
 
     is_closed: bool
 
     @property
     def may_read(self) -> bool: ...
-
-    @property
-    def is_leading(self) -> bool: ...
 
     @property
     def is_starting(self) -> bool: ...
@@ -130,11 +126,7 @@ class LeaderDoor:
         self._pulse = Pulse(lambda: tuple(self._calls), self._patience_s, make_receiver)
         self._unreached: Leader | None = None  # the log says so
         self._connections = WarmConnections(SILENCE_S, make_receiver)
-        self._inner = (
-            StreamDoor(fleet),
-            FeedDoor(fleet),
-            AskDoor(fleet, queue),
-        )  # for the other servers
+        self._for_servers = FleetDoor(fleet, queue)
         fleet.watch(self._look)
 
     # --- as the leader --------------------------------------------------------------------------
@@ -170,9 +162,8 @@ class LeaderDoor:
         Raises `QueueError` if nobody can, `OSError` if the client has left.
         """
         exchange = request.exchange
-        for door in self._inner:
-            if door.answer(exchange, request.target, output, connection.speak_for_many):
-                return True
+        if self._for_servers.answer(exchange, request.target, output, connection.speak_for_many):
+            return True
         path = wire.tidy(exchange.path)
         if path in _OPEN or path.startswith(_STATIC):
             return False

@@ -11,9 +11,8 @@ from ...actors.core.model.event_names import EVENTS
 from ...actors.core.model.events import EventRecord
 from ...actors.core.model.tasks import AttemptBegun, Piece, Record, Status
 from ...actors.embedded.watch import AT_ONCE_BYTES
-from ...actors.fleet.signature import HEADER, Seal
 from ...actors.fleet.stream_frames import HEARTBEAT, Framed, frame
-from ...actors.fleet.stream_relay import HEARTBEAT_S, LEADER_PATH, PATH
+from ...actors.fleet.stream_relay import HEARTBEAT_S, LEADER_PATH
 from ...actors.supervision.switchboard import Generation
 from ..requests.exchange import Exchange
 
@@ -26,7 +25,6 @@ class CallingServer(Protocol):
     """A server that makes calls for others: `assigned_bus` has what they stream; and while it
     leads, its own."""
 
-    seal: Seal
     assigned_bus: Ref | None
 
     def current(self) -> Generation: ...
@@ -43,32 +41,15 @@ class StreamOutput(Protocol):
 
 
 class StreamDoor:
-    """Answers servers of the same queue only: they sign their requests."""
-
     def __init__(self, server: CallingServer) -> None:
         self._server = server
 
-    def answer(
-        self,
-        exchange: Exchange,
-        target: str,
-        output: StreamOutput,
-        speak_for_many: Callable[[], None],
-    ) -> bool:
-        """False if the request is not for this door. `speak_for_many` is told of a server that
-        asks: it has a connection for each stream."""
-        if not target.startswith((PATH, LEADER_PATH)):
-            return False
-        signed = exchange.headers.get(HEADER.lower(), "")
-        frames = None
-        if self._server.seal.vouched(signed, exchange.method, target) is not None:
-            frames = self._frames(target, exchange.send_now)
+    def answer(self, exchange: Exchange, target: str, output: StreamOutput) -> None:
+        frames = self._frames(target, exchange.send_now)
         if frames is None:
             output.send(403, (), b"")
         else:
-            speak_for_many()
             output.send_pieces(200, _HEADERS, frames)
-        return True
 
     def _frames(self, target: str, send_now: SendNow | None) -> Iterator[bytes] | None:
         """The stream that was asked for; None if this server does not make such calls."""

@@ -21,7 +21,8 @@ from ollama_queue.actors.fleet.asks import (
     encode_command,
 )
 from ollama_queue.actors.fleet.signature import HEADER, Seal
-from ollama_queue.http.forwarding.ask_door import MOST_BODY, AskDoor
+from ollama_queue.http.forwarding.ask_door import MOST_BODY
+from ollama_queue.http.forwarding.fleet_door import FleetDoor
 from ollama_queue.http.requests.exchange import Exchange
 
 SEAL = Seal(b"of the servers")
@@ -45,7 +46,7 @@ class Door:
     def __init__(self, queue: QueueManager) -> None:
         self.queue, self.many = queue, 0
         self.queue._switchboard.seal = SEAL
-        self.door = AskDoor(queue._switchboard, queue)
+        self.door = FleetDoor(queue._switchboard, queue)
 
     def recognize(self) -> None:
         self.many += 1

@@ -12,7 +12,6 @@ import pytest
 from ollama_queue.actors.core.messages import StreamEnded
 from ollama_queue.actors.core.model.errors import Unavailable
 from ollama_queue.actors.core.model.tasks import AttemptBegun, Piece
-from ollama_queue.actors.fleet.signature import HEADER, Seal
 from ollama_queue.actors.fleet.stream_frames import frames
 from ollama_queue.actors.fleet.stream_relay import LEADER_PATH
 from ollama_queue.http.forwarding.stream_door import StreamDoor
@@ -20,22 +19,18 @@ from ollama_queue.http.requests.exchange import Exchange
 from tests.support.harness.event_bus import TASK, EventBusHarness
 from tests.support.recorders import PATIENCE_S, completed, started
 
-SEAL = Seal(b"of the servers")
-
 
 class Answer:
     """What the door answers to a server that asks for an attempt."""
 
     def __init__(self, house: EventBusHarness, attempt: int = 1) -> None:
-        house.switchboard.seal = SEAL
         self.status = 0
         self.sent: list[bytes] = []
         self.news: SimpleQueue[None] = SimpleQueue()
         target = f"{LEADER_PATH}{TASK}/{attempt}"
-        signed = SEAL.sign("-", "GET", target)
-        exchange = Exchange("GET", target, "", {HEADER.lower(): signed}, BytesIO())
+        exchange = Exchange("GET", target, "", {}, BytesIO())
         door = StreamDoor(house.switchboard)
-        self.thread = Thread(target=lambda: door.answer(exchange, target, self, lambda: None))
+        self.thread = Thread(target=lambda: door.answer(exchange, target, self))
         self.thread.start()
 
     def send(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
