@@ -1,12 +1,13 @@
 """A PostgreSQL that is as durable as users' are, three servers on it, and a fake model."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.fakes.model_server import FakeOllama
-from tests.support.harness.fleet_house import KEYS
+from tests.support.fakes.model_server import FakeOllama, Stream
+from tests.support.harness.fleet_house import KEYS, WORDS
 from tests.support.servers.fleet import ServersOfQueue
 from tests.support.servers.postgres import PostgresServer
 
@@ -47,4 +48,27 @@ def locked(database: PostgresServer, model: FakeOllama, tmp_path: Path) -> Itera
         database.queue() as conninfo,
         ServersOfQueue(tmp_path, model.url, conninfo, size=2, settings=settings) as servers,
     ):
+        yield servers
+
+
+@pytest.fixture
+def gate() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def gated(gate: threading.Event) -> Iterator[FakeOllama]:
+    """A model whose replies wait for the gate after their first word."""
+    with FakeOllama(Stream(words=WORDS, gate=gate)) as fake:
+        yield fake
+
+
+@pytest.fixture
+def three(database: PostgresServer, gated: FakeOllama, tmp_path: Path) -> Iterator[ServersOfQueue]:
+    """Three servers, each of which makes one call."""
+    with (
+        database.queue() as conninfo,
+        ServersOfQueue(tmp_path, gated.url, conninfo, workers=1, parallel=3) as servers,
+    ):
+        servers.until(lambda: servers.count() == 3)
         yield servers

@@ -4,43 +4,15 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from queue import Queue
 from typing import Any
 
 import httpx
-import pytest
 
 from ollama_queue import generate_task
 from tests.support.fakes.model_server import FakeOllama, Stream
+from tests.support.harness.fleet_house import WORDS
 from tests.support.servers.fleet import PATIENCE_S, ServerOfFleet, ServersOfQueue
-from tests.support.servers.postgres import PostgresServer
-
-SLOTS = 1
-WORDS = ["one", " two", " three"]
-
-
-@pytest.fixture
-def gate() -> threading.Event:
-    return threading.Event()
-
-
-@pytest.fixture
-def model(gate: threading.Event) -> Iterator[FakeOllama]:
-    """Its replies wait for the gate after their first word."""
-    with FakeOllama(Stream(words=WORDS, gate=gate)) as fake:
-        yield fake
-
-
-@pytest.fixture
-def fleet(database: PostgresServer, model: FakeOllama, tmp_path: Path) -> Iterator[ServersOfQueue]:
-    """Three servers, each of which makes one call."""
-    with (
-        database.queue() as conninfo,
-        ServersOfQueue(tmp_path, model.url, conninfo, workers=SLOTS, parallel=3 * SLOTS) as servers,
-    ):
-        servers.until(lambda: servers.count() == 3)
-        yield servers
 
 
 class Reader:
@@ -101,13 +73,13 @@ class Reader:
         return "".join(words)
 
 
-def running(fleet: ServersOfQueue, model: FakeOllama) -> dict[str, str]:
+def running(three: ServersOfQueue, gated: FakeOllama) -> dict[str, str]:
     """A task that runs at each server, by the server's address."""
-    leader = fleet.leader()
+    leader = three.leader()
     with leader.client() as client:
         ids = [client.submit_task(generate_task("m", f"{n}")) for n in range(3)]
-    model.wait_for_calls(3, PATIENCE_S)
-    with fleet.connection() as connection:
+    gated.wait_for_calls(3, PATIENCE_S)
+    with three.connection() as connection:
         rows = connection.execute(
             b"SELECT split_part(convert_from(c.key, 'utf8'), ':', 2), s.url"
             b" FROM calls c JOIN servers s"
@@ -119,10 +91,10 @@ def running(fleet: ServersOfQueue, model: FakeOllama) -> dict[str, str]:
 
 
 def test_streams_go_on_over_their_connections_while_the_leader_is_replaced(
-    fleet: ServersOfQueue, model: FakeOllama, gate: threading.Event
+    three: ServersOfQueue, gated: FakeOllama, gate: threading.Event
 ) -> None:
-    leader, (one, other) = fleet.leader(), fleet.followers()
-    tasks = running(fleet, model)
+    leader, (one, other) = three.leader(), three.followers()
+    tasks = running(three, gated)
     readers = [
         Reader(server, tasks[caller.base_url])
         for server in (one, other)
@@ -137,18 +109,18 @@ def test_streams_go_on_over_their_connections_while_the_leader_is_replaced(
 
         for reader in readers:
             kinds = reader.rest()
-            assert ("restart" in kinds) == has_run_again(fleet, reader.task_id), reader.seen
+            assert ("restart" in kinds) == has_run_again(three, reader.task_id), reader.seen
             assert kinds[-1] == "end"
             assert reader.said == "one two three"
             assert reader.seen[-1][2]["status"] == "completed"
-    assert has_run_again(fleet, tasks[leader.base_url])
+    assert has_run_again(three, tasks[leader.base_url])
 
 
 def test_pieces_come_while_nobody_leads(
-    fleet: ServersOfQueue, model: FakeOllama, gate: threading.Event
+    three: ServersOfQueue, gated: FakeOllama, gate: threading.Event
 ) -> None:
-    leader, (one, other) = fleet.leader(), fleet.followers()
-    tasks = running(fleet, model)
+    leader, (one, other) = three.leader(), three.followers()
+    tasks = running(three, gated)
     readers = [Reader(server, tasks[one.base_url]) for server in (one, other)]
     with all_open(readers):
         for reader in readers:
@@ -168,10 +140,10 @@ def test_pieces_come_while_nobody_leads(
 
 
 def test_a_stream_read_at_a_third_server_begins_anew_with_its_call(
-    fleet: ServersOfQueue, model: FakeOllama, gate: threading.Event
+    three: ServersOfQueue, gated: FakeOllama, gate: threading.Event
 ) -> None:
-    caller, third = fleet.followers()
-    task_id = running(fleet, model)[caller.base_url]
+    caller, third = three.followers()
+    task_id = running(three, gated)[caller.base_url]
     with Reader(third, task_id).open() as reader:
         reader.next()
 
@@ -184,10 +156,10 @@ def test_a_stream_read_at_a_third_server_begins_anew_with_its_call(
 
 
 def test_a_reader_whose_server_is_killed_goes_on_at_another_one(
-    fleet: ServersOfQueue, model: FakeOllama, gate: threading.Event
+    three: ServersOfQueue, gated: FakeOllama, gate: threading.Event
 ) -> None:
-    leader, (caller, third) = fleet.leader(), fleet.followers()
-    task_id = running(fleet, model)[caller.base_url]
+    leader, (caller, third) = three.leader(), three.followers()
+    task_id = running(three, gated)[caller.base_url]
     with Reader(third, task_id).open() as reader:
         last = reader.next()[1]
         third.kill()
@@ -198,14 +170,14 @@ def test_a_reader_whose_server_is_killed_goes_on_at_another_one(
         gate.set()
         for again in readers:
             if "restart" in again.rest():
-                assert has_run_again(fleet, task_id)
+                assert has_run_again(three, task_id)
             else:
                 assert again.said == " two three"
 
 
-def has_run_again(fleet: ServersOfQueue, task_id: str) -> bool:
+def has_run_again(three: ServersOfQueue, task_id: str) -> bool:
     """Whether its call was made anew, as its server was gone, or was taken for gone."""
-    return fleet.versions()[task_id][-1].attempt > 1
+    return three.versions()[task_id][-1].attempt > 1
 
 
 @contextmanager
@@ -217,17 +189,17 @@ def all_open(readers: list[Reader]) -> Iterator[None]:
 
 
 def test_who_comes_after_the_end_has_all_pieces_in_their_places(
-    fleet: ServersOfQueue, model: FakeOllama, gate: threading.Event
+    three: ServersOfQueue, gated: FakeOllama, gate: threading.Event
 ) -> None:
-    caller, third = fleet.followers()
-    tasks = running(fleet, model)
+    caller, third = three.followers()
+    tasks = running(three, gated)
     first = Reader(third, tasks[caller.base_url])
     with first.open():
         first.next()
         gate.set()
         first.rest()
 
-    for server in fleet.servers:
+    for server in three.servers:
         for task_id in tasks.values():
             with Reader(server, task_id).open() as late:
                 late.rest()
@@ -237,14 +209,14 @@ def test_who_comes_after_the_end_has_all_pieces_in_their_places(
 
 
 def test_what_a_failed_task_has_said_is_the_same_everywhere(
-    fleet: ServersOfQueue, model: FakeOllama
+    three: ServersOfQueue, gated: FakeOllama
 ) -> None:
-    model.script(Stream(words=["one", " two"], then="error"))
-    with fleet.leader().client() as client:
+    gated.script(Stream(words=["one", " two"], then="error"))
+    with three.leader().client() as client:
         task_id = client.submit_task(generate_task("m", "hi", max_retries=0))
         client.wait(task_id, timeout=PATIENCE_S)
 
-    readers = [Reader(server, task_id) for server in fleet.servers]
+    readers = [Reader(server, task_id) for server in three.servers]
     for reader in readers:
         with reader.open():
             assert reader.rest() == ["chunk", "chunk", "end"]
@@ -254,10 +226,10 @@ def test_what_a_failed_task_has_said_is_the_same_everywhere(
 
 
 def test_a_response_in_the_background_is_followed_at_each_server(
-    fleet: ServersOfQueue, gate: threading.Event
+    three: ServersOfQueue, gate: threading.Event
 ) -> None:
     request = {"model": "m", "input": "hi", "background": True}
-    answer = httpx.post(f"{fleet.leader().base_url}/v1/responses", json=request, timeout=30)
+    answer = httpx.post(f"{three.leader().base_url}/v1/responses", json=request, timeout=30)
     path = f"/v1/responses/{answer.json()['id']}?stream=true"
     gate.set()
 
@@ -266,7 +238,7 @@ def test_a_response_in_the_background_is_followed_at_each_server(
         lines = (line for line in text.splitlines() if line.startswith("data: "))
         return [json.loads(line.removeprefix("data: ")) for line in lines]
 
-    one, *others = map(events, fleet.servers)
+    one, *others = map(events, three.servers)
 
     said = [event["delta"] for event in one if event["type"] == "response.output_text.delta"]
     assert said == WORDS

@@ -17,11 +17,11 @@ from ollama_queue.actors.core.model.tasks import CLIENT_LEFT
 from ollama_queue.actors.fleet.asks import ASK_PATH
 from tests.support.fakes.behaviours import Hang, Stream
 from tests.support.fakes.model_server import FakeOllama
+from tests.support.harness.fleet_house import WORDS
 from tests.support.harness.tenants import ANN, BOB, OPS
 from tests.support.servers.fleet import PATIENCE_S, ServerOfFleet, ServersOfQueue
 from tests.support.servers.postgres import PostgresServer
 
-WORDS = ["one", " two", " three"]
 TALK = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 PROMPT = {"model": "m", "prompt": "hi"}
 INPUT = {"model": "m", "input": "hi"}
@@ -224,29 +224,6 @@ class Talk:
     def leave(self) -> None:
         self.answer.close()
         self.connection.close()
-
-
-@pytest.fixture
-def gate() -> threading.Event:
-    return threading.Event()
-
-
-@pytest.fixture
-def gated(gate: threading.Event) -> Iterator[FakeOllama]:
-    """Its replies wait for the gate after their first word."""
-    with FakeOllama(Stream(words=WORDS, gate=gate)) as fake:
-        yield fake
-
-
-@pytest.fixture
-def three(database: PostgresServer, gated: FakeOllama, tmp_path: Path) -> Iterator[ServersOfQueue]:
-    """Three servers, each of which makes one call."""
-    with (
-        database.queue() as conninfo,
-        ServersOfQueue(tmp_path, gated.url, conninfo, workers=1, parallel=3) as servers,
-    ):
-        servers.until(lambda: servers.count() == 3)
-        yield servers
 
 
 def talks(fleet: ServersOfQueue, server: ServerOfFleet) -> list[Talk]:

@@ -12,6 +12,7 @@ from tests.support.harness.tenants import ANN, BOB, OPS
 from tests.support.servers.fleet import ServerOfFleet, ServersOfQueue
 
 SLOW = "oq_slow_slowslowslowslow"
+WORDS = ["one", " two", " three"]  # of a reply that waits for the gate after the first
 KEYS = "".join(
     f"    - {{name: {name}, key: {key}, role: {role}{more}}}\n"
     for name, key, role, more in (
