@@ -12,14 +12,14 @@ from tests.support.anthropic_messages import PNG, image
 from tests.support.fakes.model_server import Answer, Behaviour, Hang, Stream
 from tests.support.harness.anthropic import HI, AnthropicHarness, Say, asynchronous, filled, sync
 from tests.support.harness.executor import delta, ndjson, sse
-from tests.support.harness.site import ALONE, open_site
+from tests.support.harness.site import SITES, open_site
 
 PATIENCE_S = 10.0
 WEATHER: Any = {"name": "weather", "input_schema": {"type": "object"}}
 SCHEMA: Any = {"type": "object", "properties": {"a": {"type": "integer"}}}
 
 
-@pytest.fixture(scope="module", params=ALONE)
+@pytest.fixture(scope="module", params=SITES)
 def house(request: pytest.FixtureRequest) -> Iterator[AnthropicHarness]:
     with open_site(request, AnthropicHarness, "m", "org/model:8b") as made:
         yield made

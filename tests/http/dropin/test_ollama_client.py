@@ -3,14 +3,11 @@
 import threading
 
 import ollama
-import pytest
 
 from ollama_queue import Client
 from tests.support.fakes.model_server import Answer, FakeOllama, Stream
 from tests.support.ollama_clients import HI, Ask, newest, paused
 from tests.support.servers.queue_server import QueueServer
-
-alone = pytest.mark.parametrize("site", ["ollama"], indirect=True, scope="module")  # see `ALONE`
 
 # --- replies ------------------------------------------------------------------------------------
 
@@ -25,7 +22,6 @@ def test_a_chat(ask: Ask, queue: Client) -> None:
     assert (task.type, task.status, task.priority, task.title) == ("chat", "completed", 10, "hi")
 
 
-@alone
 def test_a_chat_as_it_comes(ask: Ask) -> None:
     *parts, last = ask("chat", "m", HI, stream=True)
 
@@ -47,7 +43,6 @@ def test_each_client_gets_its_own_answer(ask: Ask, model: FakeOllama) -> None:
     assert [answer.message.content for answer in answers] == list(people)
 
 
-@alone
 def test_a_completion(ask: Ask) -> None:
     assert ask("generate", "m", "hi").response == "Hello from here"
     *parts, last = ask("generate", "m", "hi", stream=True)

@@ -98,7 +98,6 @@ def test_a_stream_cannot_begin_anew(ask: Ask, model: FakeOllama, queue: Client) 
     assert queue.wait(task.id, timeout=PATIENCE_S).status is Status.CANCELLED
 
 
-@pytest.mark.parametrize("site", ["ollama"], indirect=True, scope="module")  # see `ALONE`
 def test_an_error_in_the_middle(ask: Ask, model: FakeOllama) -> None:
     model.default = Stream(then="error", error="the model runner has died")
     try:

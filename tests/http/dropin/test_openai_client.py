@@ -11,13 +11,10 @@ import pytest
 from ollama_queue import Status
 from tests.support.fakes.model_server import Answer, Stream
 from tests.support.harness.openai import HI, OpenAIHarness, chat, open_openai
-from tests.support.harness.site import ALONE, SITES
+from tests.support.harness.site import SITES
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
 TOOL: Any = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
-
-
-alone = pytest.mark.parametrize("house", ALONE, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module", params=SITES)
@@ -52,7 +49,6 @@ def test_a_chat(house: OpenAIHarness) -> None:
     assert task.result["choices"][0]["message"]["content"] == "Hello from here"
 
 
-@alone
 def test_a_chat_as_it_comes(house: OpenAIHarness) -> None:
     pieces = list(chat(house, stream=True))
 
@@ -62,7 +58,6 @@ def test_a_chat_as_it_comes(house: OpenAIHarness) -> None:
     assert house.newest().status is Status.COMPLETED
 
 
-@alone
 def test_the_tokens_are_told_to_whom_it_may_concern(house: OpenAIHarness) -> None:
     *_, last = chat(house, stream=True, stream_options={"include_usage": True})
 
@@ -109,7 +104,6 @@ def test_json(house: OpenAIHarness) -> None:
     assert house.model.calls[-1].body["response_format"] == wanted
 
 
-@alone
 def test_a_completion(house: OpenAIHarness) -> None:
     def complete(**more: Any) -> Any:
         return house.client.completions.create(model="m", prompt="once", **more)
@@ -143,7 +137,6 @@ def test_models(house: OpenAIHarness) -> None:
         house.client.models.retrieve("gone")
 
 
-@alone
 def test_the_asynchronous_client(house: OpenAIHarness) -> None:
     async def ask() -> list[str | None]:
         async with openai.AsyncOpenAI(base_url=house.base_url, api_key="none") as client:

@@ -14,7 +14,7 @@ import pytest
 from ollama_queue import Status
 from tests.support.fakes.model_server import Hang, Stream
 from tests.support.harness.openai import OpenAIHarness, open_openai
-from tests.support.harness.site import ALONE
+from tests.support.harness.site import SITES
 
 TEXT = [
     "response.created",
@@ -33,7 +33,7 @@ TEXT = [
 PATIENCE_S = 10.0
 
 
-@pytest.fixture(scope="module", params=ALONE)
+@pytest.fixture(scope="module", params=SITES)
 def house(request: pytest.FixtureRequest) -> Iterator[OpenAIHarness]:
     with open_openai(request) as made:
         yield made

@@ -15,7 +15,7 @@ from tests.support.chat_pieces import call, piece, usage
 from tests.support.fakes.model_server import Answer, Stream
 from tests.support.harness.executor import sse
 from tests.support.harness.openai import OpenAIHarness, open_openai
-from tests.support.harness.site import ALONE
+from tests.support.harness.site import SITES
 
 TOOL: Any = {
     "type": "function",
@@ -40,7 +40,7 @@ TEXT = [
 ]
 
 
-@pytest.fixture(scope="module", params=ALONE)
+@pytest.fixture(scope="module", params=SITES)
 def house(request: pytest.FixtureRequest) -> Iterator[OpenAIHarness]:
     with open_openai(request) as made:
         yield made

@@ -10,7 +10,7 @@ from tests.support.chat_pieces import call, piece, usage
 from tests.support.fakes.model_server import Stream
 from tests.support.harness.executor import sse
 from tests.support.harness.openai import OpenAIHarness, open_openai
-from tests.support.harness.site import ALONE
+from tests.support.harness.site import SITES
 
 
 def function(name: str) -> dict[str, Any]:
@@ -46,7 +46,7 @@ ASKED: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module", params=ALONE)
+@pytest.fixture(scope="module", params=SITES)
 def house(request: pytest.FixtureRequest) -> Iterator[OpenAIHarness]:
     with open_openai(request) as made:
         yield made

@@ -11,10 +11,7 @@ from tests.support.fakes.model_server import FakeOllama
 from tests.support.servers.queue_server import QueueServer
 from tests.support.servers.standing_fleet import StandingFleet
 
-# Kinds of model servers. A server that follows may send a reply in one piece that was quicker than
-# the news of its call: tests of single pieces are for these.
-ALONE = ("ollama", "openai")
-SITES = (*ALONE, "follower")
+SITES = ("ollama", "openai", "follower")  # kinds of model servers, and a server that follows
 
 
 class Site:
