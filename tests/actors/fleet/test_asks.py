@@ -51,7 +51,7 @@ SUBMITS = st.builds(
     st.none() | st.datetimes(datetime(2027, 1, 1), timezones=st.just(UTC)),
 )
 SUBMITTED = st.builds(
-    Submitted, WORD, st.sampled_from(Status), st.none() | st.integers(0), st.booleans()
+    Submitted, WORD, st.sampled_from(Status), st.none() | st.integers(0, 2**63), st.booleans()
 )
 STORED = st.builds(StoredTask, st.builds(a_record, st.integers(0, 99)), st.binary(), st.none())
 EXCHANGES = st.one_of(
