@@ -168,7 +168,7 @@ def test_what_the_plan_knows_is_shown_by_each_server(
         assert (last.position, last.waiting_for) == (2, "paused")
         assert [task.position for task in client.list_tasks()] == [2, 1, 0]
         assert client.list_page({"waiting_for": ["paused"]}).total == 3
-        model.script(Hang())
+        model.default = Hang()  # each of the three starts
         house.queue.resume()
         model.wait_for_calls(1)
         assert client.get_task(ids[0]).status is Status.RUNNING
