@@ -131,18 +131,18 @@ class QueuedCall:
         if key is not None:
             queue.check_leads()  # where all who wait for its task meet
         now, self._expires_in = time.time(), time_limit()
+        self._queue, self._form = queue, form
+        self._hints, self._model = hints(new), new.model
+        self._is_over = False  # nothing left to cancel
         stream = self._stream = queue.follow_next(heartbeat=form.silence_s)
         try:
             submitted = queue.submit_listed(new, idempotency_key=key, expires_in=self._expires_in)
+            self.task_id = stream.task_id = submitted.task_id
+            self._submitted_at = now if submitted.created else None
+            self._audience = self._joined(submitted, stays=stays, has_key=key is not None)
         except BaseException:
             stream.close()
             raise
-        stream.task_id = submitted.task_id
-        self._submitted_at = now if submitted.created else None
-        self._queue, self._form, self.task_id = queue, form, submitted.task_id
-        self._hints, self._model = hints(new), new.model
-        self._is_over = False  # nothing left to cancel
-        self._audience = self._joined(submitted, stays=stays, has_key=key is not None)
         self._has_begun = False  # whether a piece of the reply was sent
         self._has_answered = False  # or anything else
         self._send_now = current().send_now
